@@ -1,0 +1,39 @@
+# Everything a person needs: `make demo` shows it, `make test` proves it. Both set themselves up.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: setup demo test test-setup lint bench clean
+
+$(STAMP): pyproject.toml
+	@if command -v uv >/dev/null 2>&1; then \
+	    uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && uv pip install --quiet --python $(BIN)/python -e . --group dev; \
+	else \
+	    $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --upgrade "pip>=25.1" && $(BIN)/python -m pip install --quiet -e . --group dev; \
+	fi
+	@touch $@
+
+setup: $(STAMP)  ## the .venv with everything a developer needs
+
+demo: $(STAMP)  ## gateway + emulator, a dozen prompts, a table; then it keeps serving
+	$(BIN)/sidecar demo
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/sidecar schema --check
+	$(BIN)/sidecar validate gateway.yaml examples --deny-warnings
+
+test: $(STAMP) lint  ## lint, types, schemas, architecture and all tests
+	$(BIN)/pytest -n auto
+
+test-setup: $(STAMP)  ## what some tests need beyond Python (npm packages)
+	sh tests/setup.sh
+
+bench: $(STAMP)  ## one table, everything in one run (README "Measured")
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,32 @@
+"""A finding about configuration: data, not a string. The CLI, `/status` and the log render the same object."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Severity(StrEnum):
+    """An error refuses the configuration; a warning does not, unless `--deny-warnings` says so."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class Place(Struct, frozen=True, order=True):
+    """A span in a file. Lines and columns count from 1; `end_column` is exclusive, on the same line."""
+
+    file: str
+    line: int = 1
+    column: int = 1
+    end_column: int = 2
+
+
+class Diagnostic(Struct, frozen=True):
+    """One finding: `code` is kebab-case from `Code`; `also` is a second place with its own label."""
+
+    code: str
+    severity: Severity
+    message: str
+    place: Place
+    help: str | None = None
+    also: tuple[Place, str] | None = None
