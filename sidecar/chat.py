@@ -300,3 +300,14 @@ class Outgoing(Struct, frozen=True):
     headers: dict[str, str]
     body: bytes
     lost: tuple[str, ...] = ()
+
+
+class Problem(Struct, frozen=True):
+    """What a caller is told when there is no answer. `kind` is the error's `type` on the wire."""
+
+    status: int
+    kind: str
+    message: str
+    code: str | None = None
+    param: str | None = None
+    retry_after: float | None = None

@@ -4,6 +4,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from .codes import Code
+
 
 class Severity(StrEnum):
     """An error refuses the configuration; a warning does not, unless `--deny-warnings` says so."""
@@ -22,11 +24,20 @@ class Place(Struct, frozen=True, order=True):
 
 
 class Diagnostic(Struct, frozen=True):
-    """One finding: `code` is kebab-case from `Code`; `also` is a second place with its own label."""
+    """One finding; `also` is a second place with its own label.
 
-    code: str
+    `masked` says that the text at `place` may be a secret: renderers show asterisks instead of it.
+    """
+
+    code: Code
     severity: Severity
     message: str
     place: Place
     help: str | None = None
     also: tuple[Place, str] | None = None
+    masked: bool = False
+
+
+def error(code: Code, message: str, place: Place, help: str | None = None) -> Diagnostic:
+    """A plain finding of severity error."""
+    return Diagnostic(code, Severity.ERROR, message, place, help)

@@ -1,0 +1,21 @@
+"""The providers' side of the wire, offline: four protocols, deterministic answers, scripted replies.
+
+It serves `sidecar emulate`, `sidecar demo`, the tests and the benchmark. It shares no code with the provider
+adapters on purpose: a misreading of a wire format there must meet an independent reading here.
+"""
+
+from .app import Emulator
+from .record import Recorded
+from .script import Match, Reply, Script, ScriptedCall, ScriptedUsage
+from .serve import running
+
+__all__ = [
+    "Emulator",
+    "Match",
+    "Recorded",
+    "Reply",
+    "Script",
+    "ScriptedCall",
+    "ScriptedUsage",
+    "running",
+]

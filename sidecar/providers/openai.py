@@ -102,9 +102,7 @@ def _failure(error: _Error | str, status: int | None, kind: FailureKind) -> Fail
     if isinstance(error, str):
         return Failure(kind, bounded_text(error.encode()), status)
     code = str(error.code or error.type or "")
-    message = bounded_text(
-        str(error.message or code or "the provider sent an error without a message").encode()
-    )
+    message = bounded_text(str(error.message or code or "the provider sent an error without a message").encode())
     if code in _OVERFLOW_CODES or "maximum context length" in message:
         kind = FailureKind.CONTEXT_OVERFLOW
     elif code in _QUOTA_CODES or error.type in _QUOTA_CODES:
@@ -147,7 +145,7 @@ class OpenAI:
         """The provider's bytes, with usage, finish reason and emptiness read from them."""
         try:
             answer = _answer.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
             return Failure(FailureKind.MALFORMED, f"the provider's answer cannot be read: {fault}")
         if answer.error is not None:
             return _failure(answer.error, None, FailureKind.SERVER_ERROR)
@@ -172,7 +170,7 @@ class OpenAI:
         kind, after = status_kind(status), retry_after(headers)
         try:
             error = _answer.decode(body).error
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             error = None
         if error is None:
             return Failure(kind, bounded_text(body), status, after)
@@ -262,9 +260,7 @@ class Reader:
         deltas = self._events(rest) if rest.strip() and not self._done else []
         self._held = []
         if not self._done and self._finish is None and not (deltas and deltas[-1].failure):
-            deltas.append(
-                Delta(failure=Failure(FailureKind.TRUNCATED, "the stream ended before its end marker"))
-            )
+            deltas.append(Delta(failure=Failure(FailureKind.TRUNCATED, "the stream ended before its end marker")))
         self._done = True
         return deltas
 
@@ -290,10 +286,8 @@ class Reader:
     def _event(self, payload: bytes) -> Delta:
         try:
             answer = _answer.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-            return Delta(
-                failure=Failure(FailureKind.MALFORMED, f"a chunk of the stream cannot be read: {fault}")
-            )
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+            return Delta(failure=Failure(FailureKind.MALFORMED, f"a chunk of the stream cannot be read: {fault}"))
         if answer.error is not None:
             return Delta(failure=_failure(answer.error, None, FailureKind.STREAM_ERROR))
         choices = answer.choices or ()

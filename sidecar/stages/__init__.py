@@ -1,0 +1,12 @@
+"""Every stage there is: the one place that knows them all."""
+
+from .authenticate import Authenticate
+from .base import StageSpec
+from .cache import Cache
+from .classify import Classify
+from .fallback import Fallback
+from .rate_limit import RateLimit
+from .score import Score
+
+STAGES: tuple[type[StageSpec], ...] = (RateLimit, Authenticate, Cache, Classify, Score, Fallback)
+"""In the order of the default pipeline."""

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from ..chat import ChatRequest, Completion, Delta
+from ..chat import ChatRequest, Completion, Delta, Problem, Usage
 
 
 class Invalid(Struct, frozen=True):
@@ -14,17 +14,6 @@ class Invalid(Struct, frozen=True):
     message: str
     param: str | None = None
     code: str | None = None
-
-
-class Problem(Struct, frozen=True):
-    """What a caller is told when there is no answer. `kind` is the error's `type` on the wire."""
-
-    status: int
-    kind: str
-    message: str
-    code: str | None = None
-    param: str | None = None
-    retry_after: float | None = None
 
 
 class Encoder(Protocol):
@@ -36,8 +25,8 @@ class Encoder(Protocol):
     def error(self, problem: Problem) -> bytes:
         """The terminal error event of a stream that cannot go on."""
 
-    def done(self) -> bytes:
-        """The end marker."""
+    def done(self, usage: Usage | None, cost_usd: str | None) -> bytes:
+        """The end: final usage and cost where the wire and the caller want them, and the end marker."""
 
 
 class Surface(Protocol):

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ..chat import ChatRequest, Choice, Completion, Delta, Reasoning, ToolCall, Usage
-from .base import Invalid, Problem
+from ..chat import ChatRequest, Choice, Completion, Delta, Problem, Reasoning, ToolCall, Usage
+from .base import Invalid
 
 MAX_MESSAGES = 10_000
 MAX_TOOLS = 2_000
@@ -102,7 +102,7 @@ class OpenAIChat:
 class ChunkEncoder:
     """Deltas to SSE chunks: role first, then content, finish, usage and `[DONE]`."""
 
-    __slots__ = ("_created", "_id", "_model", "_show_usage", "_started", "_usage")
+    __slots__ = ("_created", "_id", "_model", "_show_usage", "_started", "_usage_wire")
 
     def __init__(self, id: str, model: str, created: int, show_usage: bool) -> None:
         self._id = id
@@ -110,19 +110,20 @@ class ChunkEncoder:
         self._created = created
         self._show_usage = show_usage
         self._started: set[int] = set()
-        self._usage: Usage | None = None
+        self._usage_wire: bytes | None = None
 
     def encode(self, deltas: Sequence[Delta]) -> bytes:
-        """Chunks for these deltas; a same-protocol delta is passed as it came."""
-        if len(deltas) == 1 and deltas[0].wire is not None:
+        """Chunks for these deltas; a same-protocol delta is passed as it came, its usage chunk kept for `done`."""
+        if len(deltas) == 1 and deltas[0].wire is not None and deltas[0].usage is None:
             return deltas[0].wire
         out = []
         for delta in deltas:
             if delta.wire is not None:
-                out.append(delta.wire)
+                if delta.usage is not None and b'"choices":[]' in delta.wire:
+                    self._usage_wire = delta.wire
+                else:
+                    out.append(delta.wire)
                 continue
-            if delta.usage is not None:
-                self._usage = delta.usage
             if _visible(delta):
                 out.append(self._chunk(delta))
         return b"".join(out)
@@ -131,13 +132,18 @@ class ChunkEncoder:
         """An error event: the official SDKs raise APIError on it. No `[DONE]` follows."""
         return b"data: " + OpenAIChat().problem(problem) + b"\n\n"
 
-    def done(self) -> bytes:
-        """The usage chunk, when asked for and not passed through already, and `[DONE]`."""
+    def done(self, usage: Usage | None, cost_usd: str | None) -> bytes:
+        """The usage chunk, when asked for, with what it cost, and `[DONE]`."""
         end = b"data: [DONE]\n\n"
-        if self._usage is None or not self._show_usage:
+        if not self._show_usage or usage is None:
             return end
-        chunk = _Chunk(self._id, self._created, self._model, [], usage_body(self._usage))
-        return b"data: " + _encode(chunk) + b"\n\n" + end
+        cost = b"" if cost_usd is None else b',"sidecar":{"cost_usd":' + cost_usd.encode() + b"}"
+        if self._usage_wire is not None:
+            chunk = self._usage_wire.rstrip()
+        else:
+            body = _Chunk(self._id, self._created, self._model, [], usage_body(usage))
+            chunk = b"data: " + _encode(body)
+        return chunk[:-1] + cost + b"}\n\n" + end
 
     def _chunk(self, delta: Delta) -> bytes:
         first = delta.index not in self._started

@@ -1,0 +1,65 @@
+"""One request's mutable record: what stages read and write on their way, and the trace of that way."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct, field
+
+from .chat import ChatRequest, Problem
+from .features import Features
+from .registry.index import Model
+from .stores.base import Entry, Principal, Quota, State
+
+
+class Plan(Struct, frozen=True):
+    """How the chain is to be tried: seconds, and counts of tries beyond the first."""
+
+    retries: int = 1
+    backoff_initial: float = 0.25
+    backoff_max: float = 4.0
+    connect: float = 5.0
+    first_token: float = 60.0
+    idle: float = 60.0
+    total: float = 600.0
+
+
+class Call(Struct):
+    """A request on its way through the graph. `now` is Unix time, read once: stages have no clock."""
+
+    id: str
+    chat: ChatRequest
+    features: Features
+    state: State
+    now: float
+    raw: bytes = b""
+    model: str = ""
+    ip: str = ""
+    credential: str = ""
+    digest: bytes = b""
+    local: bool = False
+    principal: Principal | None = None
+    tier: str = ""
+    rule: str = ""
+    strategy: str = ""
+    chain: list[Model] = field(default_factory=list)
+    plan: Plan = field(default_factory=Plan)
+    dropped: list[tuple[str, str]] = field(default_factory=list)
+    refusal: Problem | None = None
+    cache: str = "disabled"
+    cache_key: bytes | None = None
+    cache_ttl: float = 0.0
+    hit: Entry | None = None
+    quotas: dict[str, Quota] = field(default_factory=dict)
+    charged: list[str] = field(default_factory=list)
+    trace: list[tuple[str, str]] = field(default_factory=list)
+    details: dict[str, Any] | None = None
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The caller's headers, names in lower case."""
+        return self.features.headers
+
+    def note(self, node: str, detail: Any) -> None:
+        """What `explain` shows for a node; nothing is kept when nobody asked."""
+        if self.details is not None:
+            self.details[node] = detail

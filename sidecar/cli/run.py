@@ -1,0 +1,55 @@
+"""`sidecar run [gateway.yaml]`: serve."""
+
+import argparse
+import asyncio
+import os
+import sqlite3
+import sys
+from pathlib import Path
+
+from ..policy import Loaded
+from .config import config_option, default_path, read
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Where to listen, beside what the file says."""
+    config_option(parser)
+    parser.add_argument("--host", default=os.environ.get("SIDECAR_HOST"), help="overrides listen.host")
+    parser.add_argument("--port", type=int, default=None, help="overrides listen.port and $SIDECAR_PORT")
+
+
+def action(options: argparse.Namespace) -> int:
+    """0 after a drain, 1 when the configuration is refused or the address taken."""
+    loaded = read(options.config, strict=True)
+    if loaded.graph is None:
+        return 1
+    listen = loaded.graph.gateway.listen
+    port = options.port if options.port is not None else _port(listen.port)
+    try:
+        import uvloop
+    except ImportError:  # not on every platform
+        runner = asyncio.run
+    else:
+        runner = uvloop.run
+    return runner(_serve(options.config or default_path(), loaded, options.host or listen.host, port))
+
+
+async def _serve(entry: Path, loaded: Loaded, host: str, port: int) -> int:
+    from ..server.run import serve  # Litestar and Granian: no other verb pays for them
+    from ..server.state import RefusedError, running
+
+    try:
+        async with running(entry, loaded, os.environ) as gateway:
+            await serve(gateway, host, port)
+    except RefusedError as refusal:
+        sys.stderr.write(str(refusal))
+        return 1
+    except (OSError, sqlite3.Error) as fault:
+        sys.stderr.write(f"sidecar run: {host}:{port}: {fault}\n")
+        return 1
+    return 0
+
+
+def _port(configured: int) -> int:
+    text = os.environ.get("SIDECAR_PORT", "")
+    return int(text) if text.isdecimal() else configured

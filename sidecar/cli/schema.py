@@ -1,0 +1,47 @@
+"""`sidecar schema --write|--check`: the JSON Schemas that editors complete from, generated from the Structs."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..config.schema import json_schemas, stale, write
+from ..policy import KINDS
+from ..registry.card import Catalogue
+
+FOLDER = Path("schemas")
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Write, check, or print."""
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--write", action="store_true", help="write them")
+    what.add_argument("--check", action="store_true", help="exit 1 when a file is missing or out of date")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+
+
+def action(options: argparse.Namespace) -> int:
+    """0 when the files are right (or were written), 1 when not."""
+    schemas = every_schema()
+    if options.write:
+        write(options.folder, schemas)
+        sys.stdout.write(f"ok: {len(schemas)} schemas in {options.folder}/\n")
+        return 0
+    if options.check:
+        old = stale(options.folder, schemas)
+        for name in old:
+            sys.stderr.write(f"{options.folder / name}: out of date; run `sidecar schema --write`\n")
+        if not old:
+            sys.stdout.write(f"ok: {len(schemas)} schemas are up to date\n")
+        return int(bool(old))
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(schemas), indent=2).decode() + "\n")
+    return 0
+
+
+def every_schema() -> dict[str, dict[str, Any]]:
+    """File name -> schema: one a kind, one for any kind, one for models.json."""
+    catalogue = {"$schema": _DIALECT, "$id": "models.schema.json", **msgspec.json.schema(Catalogue)}
+    return {**json_schemas(KINDS), "models.schema.json": catalogue}

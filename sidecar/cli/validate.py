@@ -1,0 +1,69 @@
+"""`sidecar validate [PATH ...]`: every finding of every configuration, offline, without a key."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..config.diagnostic import Diagnostic, Severity
+from ..config.render import render_github, render_json, render_text
+from ..policy import Loaded, load
+from .config import colored, default_path
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Paths, format, and how warnings count."""
+    parser.add_argument("paths", nargs="*", type=Path, help="gateway.yaml, a policy file, or folders that hold some")
+    parser.add_argument("--format", choices=("text", "json", "github"), default="text")
+    parser.add_argument("--deny-warnings", action="store_true", help="a warning is as bad as an error")
+
+
+def action(options: argparse.Namespace) -> int:
+    """0 when nothing is wrong, 1 when something is, 2 when there is nothing to look at."""
+    entries, missing = _entries(options.paths or [default_path()])
+    for path in missing:
+        sys.stderr.write(f"sidecar validate: {path}: no such file, or no configuration in it\n")
+    if missing:
+        return 2
+    loaded = [load(entry, os.environ, strict=False) for entry in entries]
+    findings = list({f: None for one in loaded for f in one.findings})
+    texts = {file: text for one in loaded for file, text in one.sources.texts.items()}
+    if options.format == "json":
+        sys.stdout.write(render_json(findings))
+    elif options.format == "github":
+        sys.stdout.write(render_github(findings))
+    else:
+        sys.stdout.write(render_text(findings, texts, colored(sys.stdout)) or _proof(loaded, len(texts)))
+    return int(_fatal(findings, options.deny_warnings))
+
+
+def _entries(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Each gateway.yaml in the paths (folders recurse); a folder without one is one configuration of its own."""
+    found: list[Path] = []
+    missing: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            gateways = sorted(p for p in path.rglob("gateway.y*ml") if not any(x.startswith(".") for x in p.parts))
+            anything = gateways or ([path] if any(path.rglob("*.y*ml")) else [])
+            found += anything
+            if not anything:
+                missing.append(path)
+        elif path.is_file():
+            found.append(path)
+        else:
+            missing.append(path)
+    return found, missing
+
+
+def _fatal(findings: Iterable[Diagnostic], deny_warnings: bool) -> bool:
+    return any(deny_warnings or f.severity is Severity.ERROR for f in findings)
+
+
+def _proof(loaded: list[Loaded], files: int) -> str:
+    """One line that shows that something was looked at."""
+    graphs = [one.graph for one in loaded if one.graph is not None]
+    nodes = sum(len(graph.nodes) for graph in graphs)
+    models = sum(len(graph.registry.routable) for graph in graphs)
+    policies = sum(len(one.sources.texts) - 1 for one in loaded)
+    return f"ok: {files} files, {policies} policies, {nodes} nodes, {models} models\n"

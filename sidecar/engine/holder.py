@@ -1,0 +1,79 @@
+"""The one mutable reference to what serves traffic, and what happened at the last reload."""
+
+import traceback
+from collections.abc import Callable
+from enum import StrEnum
+
+from msgspec import Struct
+
+from .log import Log
+from .metrics import Metrics
+from .route import Live
+
+
+class Outcome(StrEnum):
+    """How a reload ended."""
+
+    LOADED = "loaded"
+    UNCHANGED = "unchanged"
+    REFUSED = "refused"
+
+
+class Reload(Struct, frozen=True):
+    """The last reload that looked at something new. `text` is what `sidecar validate` would print."""
+
+    outcome: Outcome
+    at: float
+    text: str
+    policy: str
+
+
+class Holder:
+    """`current` is read once a request and kept to the end of its stream; `swap` is one assignment."""
+
+    def __init__(self, live: Live, metrics: Metrics, log: Log | None, clock: Callable[[], float]) -> None:
+        self.current = live
+        self._metrics = metrics
+        self._log = log
+        self._clock = clock
+        self.last = Reload(Outcome.LOADED, live.opened, "", live.graph.short_hash)
+        self._show(live)
+
+    def swap(self, live: Live, text: str) -> None:
+        """Serve with `live` from now on; requests under way finish on what they began with."""
+        self.current = live
+        self.last = Reload(Outcome.LOADED, self._clock(), text, live.graph.short_hash)
+        self._metrics.reloads.labels(Outcome.LOADED).inc()
+        self._show(live)
+        self.log("info", "reload", {"outcome": "loaded", "policy": live.graph.short_hash})
+
+    def refuse(self, text: str) -> None:
+        """Keep what serves, and be loud about it."""
+        self.last = Reload(Outcome.REFUSED, self._clock(), text, self.current.graph.short_hash)
+        self._metrics.reloads.labels(Outcome.REFUSED).inc()
+        self._metrics.synchronized.set(0)
+        self.log("error", "reload", {"outcome": "refused", "kept": self.last.policy, "findings": text})
+
+    def unchanged(self) -> None:
+        """The files say again what already serves: a refused edit was taken back."""
+        if self.last.outcome is Outcome.REFUSED:
+            self.last = Reload(Outcome.UNCHANGED, self._clock(), "", self.current.graph.short_hash)
+        self._metrics.synchronized.set(1)
+
+    def log(self, level: str, event: str, fields: dict[str, object]) -> None:
+        """One line to the log, if there is one."""
+        if self._log is not None:
+            self._log.write(level, event, fields)
+
+    def log_fault(self, request_id: str, fault: Exception) -> None:
+        """A bug of ours: where it happened, without the values it happened with."""
+        frames = [
+            f"{f.filename.rpartition('/')[2]}:{f.lineno} {f.name}" for f in traceback.extract_tb(fault.__traceback__)
+        ]
+        self.log("error", "fault", {"id": request_id, "kind": type(fault).__name__, "frames": frames[-8:]})
+
+    def _show(self, live: Live) -> None:
+        self._metrics.loaded.set(self._clock())
+        self._metrics.synchronized.set(1)
+        self._metrics.policy.clear()
+        self._metrics.policy.labels(live.graph.short_hash).set(1)

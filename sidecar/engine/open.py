@@ -1,0 +1,132 @@
+"""The open step: secrets read, stores made or taken over, providers made ready. The only step that touches the world."""
+
+from collections.abc import Mapping
+from time import time
+
+from msgspec import Struct
+
+from ..config.codes import Code
+from ..config.diagnostic import Diagnostic
+from ..gateway import Provider
+from ..graph import Graph
+from ..identity.keys import digest
+from ..identity.secrets import MissingError, resolve
+from ..policy import Policy
+from ..providers import ADAPTERS
+from ..providers.base import Target
+from ..registry.index import Model
+from ..spec import Secret, byte_count, seconds
+from ..stages.authenticate import Authenticate
+from ..stages.cache import Cache
+from ..stores.base import Principal, State
+from ..stores.memory import LiveHealth, MemoryCache, MemoryCounters, MemoryKeys
+from .route import Live, Route
+
+MIN_KEY = 16
+"""Characters of a gateway key: shorter ones can be guessed."""
+
+
+class Stores(Struct):
+    """What outlives a graph. The cache is made anew only when its own settings change."""
+
+    counters: MemoryCounters
+    health: LiveHealth
+    cache: MemoryCache | None = None
+    cache_settings: tuple[int, str] | None = None
+
+    def cache_for(self, spec: Cache) -> MemoryCache:
+        """The cache with these settings: the one in use, if it has them."""
+        settings = (spec.max_entries, spec.max_bytes)
+        if self.cache is None or self.cache_settings != settings:
+            self.cache = MemoryCache(spec.max_entries, byte_count(spec.max_bytes))
+            self.cache_settings = settings
+        return self.cache
+
+
+def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[str, str]) -> Live | list[Diagnostic]:
+    """The graph with all it needs to serve; or why it cannot. Nothing in use is touched until it all worked."""
+    keys, findings = _gateway_keys(policy, environ)
+    if findings:
+        return findings
+    secrets, unready = _provider_keys(graph.gateway.providers, environ)
+    providers = graph.gateway.providers
+    routes = {m.id: _route(m, providers[m.provider], secrets) for m in graph.registry if m.provider in secrets}
+    stores.health.providers(unready)
+    caches = [spec for spec in graph.stages if isinstance(spec, Cache)]
+    limits = graph.gateway.limits
+    state = State(
+        counters=stores.counters,
+        cache=stores.cache_for(caches[0] if caches else Cache()),
+        health=stores.health,
+        keys=MemoryKeys(keys),
+    )
+    return Live(
+        graph=graph,
+        state=state,
+        routes=routes,
+        body_limit=byte_count(limits.body),
+        answer_limit=byte_count(limits.answer),
+        body_timeout=seconds(limits.body_timeout),
+        opened=time(),
+    )
+
+
+def _gateway_keys(policy: Policy, environ: Mapping[str, str]) -> tuple[dict[bytes, Principal], list[Diagnostic]]:
+    keys: dict[bytes, Principal] = {}
+    findings: list[Diagnostic] = []
+    for linked in policy.stages:
+        if not isinstance(linked.spec, Authenticate) or not linked.spec.enabled:
+            continue
+        for index, key in enumerate(linked.spec.keys):
+            principal = Principal(key.name, key.tenant, key.labels, frozenset(key.models))
+            if key.hash is not None:
+                keys[bytes.fromhex(key.hash.removeprefix("sha256:"))] = principal
+                continue
+            try:
+                secret = resolve(key.secret or "", environ)
+            except MissingError as fault:
+                findings.append(
+                    linked.finding(("keys", index, "secret"), Code.UNSET_SECRET, f"key `{key.name}`: {fault}")
+                )
+                continue
+            if secret is None:
+                continue
+            if len(secret.reveal()) < MIN_KEY:
+                message = f"key `{key.name}` is shorter than {MIN_KEY} characters"
+                findings.append(linked.finding(("keys", index, "secret"), Code.WEAK_KEY, message))
+                continue
+            keys[digest(secret.reveal())] = principal
+    return keys, findings
+
+
+def _provider_keys(
+    providers: Mapping[str, Provider], environ: Mapping[str, str]
+) -> tuple[dict[str, Secret | None], dict[str, str]]:
+    """Each provider's key, and why a provider cannot be used. A missing key is no fault of the configuration."""
+    secrets: dict[str, Secret | None] = {}
+    unready: dict[str, str] = {}
+    for name, provider in providers.items():
+        if not provider.enabled:
+            continue
+        secrets[name] = None
+        if provider.api_key is None:
+            continue
+        try:
+            secrets[name] = resolve(provider.api_key, environ)
+        except MissingError as fault:
+            unready[name] = f"no key: {fault}"
+    return secrets, unready
+
+
+def _route(model: Model, provider: Provider, secrets: Mapping[str, Secret | None]) -> Route:
+    adapter = ADAPTERS[provider.protocol]
+    target = Target(
+        model=model.upstream,
+        base_url=provider.url.rstrip("/"),
+        key=secrets[model.provider],
+        headers=provider.headers,
+        capabilities=model.capabilities,
+        rejects=model.rejects,
+        max_output=model.max_output,
+    )
+    return Route(model, model.provider, adapter, target)

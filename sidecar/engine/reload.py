@@ -1,0 +1,76 @@
+"""Hot reload: folders are watched, a whole new graph is built beside the old one, and one reference is swapped.
+
+Folders and not files, because editors and Kubernetes replace files (a ConfigMap swaps its `..data` link). The same
+policy again is no reload. A refused edit changes nothing and is loud.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from watchfiles import Change, awatch
+
+from ..graph import Graph
+from ..policy import Loaded, Policy, load
+from .holder import Holder
+from .open import Stores, open_graph
+
+DEBOUNCE_MS = 200
+_SUFFIXES = (".yaml", ".yml", ".json", ".bak")
+
+
+class Reloader:
+    """Watches what the configuration was read from, for as long as `run` runs."""
+
+    def __init__(self, entry: Path, holder: Holder, stores: Stores, environ: Mapping[str, str]) -> None:
+        self._entry = entry
+        self._holder = holder
+        self._stores = stores
+        self._environ = environ
+        self._stop = asyncio.Event()
+
+    async def run(self, folders: frozenset[Path]) -> None:
+        """Watch until `stop`. The folders watched follow what the configuration includes."""
+        while not self._stop.is_set():
+            wanted = folders
+            async for _ in awatch(
+                *sorted(folders),
+                watch_filter=_concerns_us,
+                debounce=DEBOUNCE_MS,
+                step=50,
+                stop_event=self._stop,
+                recursive=False,
+                ignore_permission_denied=True,
+            ):
+                wanted = await self.reload()
+                if wanted != folders:
+                    break
+            folders = wanted
+
+    async def reload(self) -> frozenset[Path]:
+        """Read everything again; swap, refuse, or leave alone. Returns the folders to watch."""
+        loaded = await asyncio.to_thread(load, self._entry, self._environ, strict=True)
+        if loaded.policy is None or loaded.graph is None:
+            self._holder.refuse(loaded.text)
+        elif loaded.graph.hash == self._holder.current.graph.hash:
+            self._holder.unchanged()
+        else:
+            self._open(loaded, loaded.policy, loaded.graph)
+        return loaded.folders
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._stop.set()
+
+    def _open(self, loaded: Loaded, policy: Policy, graph: Graph) -> None:
+        live = open_graph(policy, graph, self._stores, self._environ)
+        if isinstance(live, list):
+            self._holder.refuse(loaded.render(live))
+        else:
+            self._holder.swap(live, loaded.text)
+
+
+def _concerns_us(change: Change, path: str) -> bool:
+    """Configuration only: the ledger lives in the same folder and changes all the time."""
+    name = Path(path).name
+    return name.endswith(_SUFFIXES) or name.startswith("..")

@@ -1,0 +1,31 @@
+"""What the open step makes of a graph: providers with their keys, stores, and the pair that serves traffic."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from ..graph import Graph
+from ..providers.base import Adapter, Target
+from ..registry.index import Model
+from ..stores.base import State
+
+
+class Route(Struct, frozen=True):
+    """One model at one provider, ready to be called."""
+
+    model: Model
+    provider: str
+    adapter: Adapter
+    target: Target
+
+
+class Live(Struct, frozen=True):
+    """A graph with everything it needs to run. The Holder swaps one of these for the next in one assignment."""
+
+    graph: Graph
+    state: State
+    routes: Mapping[str, Route]
+    body_limit: int
+    answer_limit: int
+    body_timeout: float
+    opened: float

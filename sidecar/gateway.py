@@ -1,0 +1,74 @@
+"""`kind: gateway`: what gateway.yaml says beside the policies: where to listen, whom to call, what to keep."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from .registry.override import ModelSpec
+from .spec import URL, Duration, Name, Port, SecretRef, Size, Spec
+
+Protocol = Literal["openai", "anthropic", "google", "ollama"]
+HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+Path = Annotated[str, Meta(min_length=1, max_length=1024)]
+
+DEFAULT_URLS: dict[str, str] = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com",
+    "google": "https://generativelanguage.googleapis.com",
+    "ollama": "http://127.0.0.1:11434",
+}
+
+
+class Listen(Spec):
+    """The gateway's address. A sidecar shares the app's network: loopback and a port the app does not use."""
+
+    host: Annotated[str, Meta(min_length=1, max_length=253, examples=["127.0.0.1"])] = "127.0.0.1"
+    port: Port = 8787
+
+
+class Provider(Spec):
+    """One upstream. Its name is what models refer to; `protocol` says which wire it speaks."""
+
+    protocol: Protocol
+    base_url: Annotated[URL, Meta(description="What the provider's own SDK calls its base URL.")] | None = None
+    api_key: SecretRef | None = None
+    headers: Annotated[dict[HeaderName, str], Meta(description="Sent with every request; no secrets here.")] = {}
+    enabled: bool = True
+
+    @property
+    def url(self) -> str:
+        """The base URL: what was written, or the provider's own."""
+        return self.base_url or DEFAULT_URLS[self.protocol]
+
+
+class Limits(Spec):
+    """Bounds on what comes from outside, and on the way out."""
+
+    body: Annotated[Size, Meta(description="Largest request body.")] = "10MB"
+    answer: Annotated[Size, Meta(description="Largest whole answer of a provider.")] = "64MB"
+    body_timeout: Annotated[Duration, Meta(description="How long a caller may take to send its body.")] = "30s"
+    drain: Annotated[Duration, Meta(description="How long running requests may go on after SIGTERM.")] = "30s"
+
+
+class Cors(Spec):
+    """Origins that browsers may call from. None by default."""
+
+    origins: tuple[Annotated[str, Meta(max_length=256)], ...] = ()
+
+
+class Gateway(Spec, tag_field="kind", tag="gateway"):
+    """The gateway: everything has a default but the providers."""
+
+    listen: Listen = Listen()
+    providers: dict[Name, Provider] = {}
+    models: Annotated[dict[Name, ModelSpec], Meta(description="Models of your own, or changes to the registry's.")] = {}
+    aliases: Annotated[dict[Name, Name], Meta(description="Name a caller may use -> model or `auto`.")] = {}
+    policies: Annotated[tuple[Path, ...], Meta(description="Folders or files of policies, relative to this file.")] = (
+        "policies",
+    )
+    pipeline: Annotated[tuple[Name, ...], Meta(description="Order of the stages; the default order when empty.")] = ()
+    registry: Annotated[Path, Meta(description="A models.json instead of the bundled one.")] | None = None
+    database: Annotated[Path, Meta(description="The ledger's SQLite file, relative to this file.")] = "sidecar.db"
+    limits: Limits = Limits()
+    cors: Cors = Cors()
+    access_log: Annotated[bool, Meta(description="One JSON line a request on standard error.")] = True

@@ -1,0 +1,97 @@
+"""The Litestar application: the hot routes as raw ASGI, everything else as ordinary handlers."""
+
+from time import time
+from typing import Any
+
+from litestar import Litestar, MediaType, Request, Response, asgi, get
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp
+
+from ..chat import Problem
+from ..surfaces.openai_chat import OpenAIChat
+from .body import client_ip, credential, is_loopback
+from .models import model_list, nobody
+from .state import Running
+
+SECURITY_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "cache-control": "no-store",
+}
+
+
+def build(running: Running) -> ASGIApp:
+    """The application of one gateway."""
+
+    @asgi("/v1/chat/completions", copy_scope=False)
+    async def chat(scope: Any, receive: Any, send: Any) -> None:
+        await running.chat(scope, receive, send)
+
+    @get("/health", include_in_schema=True, sync_to_thread=False)
+    def health() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @get("/live", sync_to_thread=False)
+    def alive() -> dict[str, str]:
+        """The process answers: for a liveness probe."""
+        return {"status": "ok"}
+
+    @get("/ready", sync_to_thread=False)
+    def ready() -> Response[dict[str, Any]]:
+        """Whether to send traffic here: database, registry and configuration, with the last reload's outcome."""
+        reasons = running.not_ready()
+        last = running.holder.last
+        body: dict[str, Any] = {
+            "status": "not ready" if reasons else "ready",
+            "policy": running.holder.current.graph.short_hash,
+            "database": running.ledger.fault or "ok",
+            "registry": running.registry_problem or "ok",
+            "configuration": {"outcome": last.outcome, "at": last.at, "findings": last.text or None},
+        }
+        if reasons:
+            body["reasons"] = reasons
+        return Response(body, status_code=503 if reasons else 200)
+
+    @get(
+        "/metrics", media_type="text/plain; version=0.0.4; charset=utf-8", include_in_schema=False, sync_to_thread=False
+    )
+    def metrics() -> bytes:
+        return running.metrics.render()
+
+    @get("/v1/models", sync_to_thread=False)
+    def models(request: Request[Any, Any, State]) -> Response[Any]:
+        """The models a caller may name, `auto` and its strategies first."""
+        live = running.holder.current
+        caller = nobody(live, time())
+        caller.credential = credential(request.headers)
+        caller.ip = client_ip(request.scope)
+        caller.local = is_loopback(caller.ip)
+        listed = model_list(live, caller)
+        if isinstance(listed, Problem):
+            return problem_response(listed)
+        return Response(listed)
+
+    origins = list(running.holder.current.graph.gateway.cors.origins)
+    return Litestar(
+        [chat, health, alive, ready, metrics, models],
+        cors_config=CORSConfig(allow_origins=origins, allow_methods=["GET", "POST"]) if origins else None,
+        openapi_config=None,
+        response_headers=SECURITY_HEADERS,
+        exception_handlers={HTTPException: not_found},
+        debug=False,
+    )
+
+
+def not_found(request: Request[Any, Any, State], fault: HTTPException) -> Response[Any]:
+    """What is not there, in OpenAI's envelope: callers of a gateway are SDKs."""
+    message = f"{request.method} {request.url.path[:200]}: {fault.detail}"
+    return problem_response(Problem(fault.status_code, "invalid_request_error", message, "not_found"))
+
+
+def problem_response(problem: Problem) -> Response[Any]:
+    """A problem in OpenAI's envelope."""
+    return Response(OpenAIChat().problem(problem), status_code=problem.status, media_type=MediaType.JSON)

@@ -1,0 +1,232 @@
+"""`POST /v1/chat/completions`: the hot route. A raw ASGI handler; the only catch-all is at its edge."""
+
+import asyncio
+import os
+from itertools import count
+from time import perf_counter, time
+
+from ..call import Call
+from ..chat import Completion, Failure, FailureKind, Problem
+from ..engine.execute import Execution
+from ..engine.failures import problem as failure_problem
+from ..engine.holder import Holder
+from ..engine.route import Live
+from ..engine.settle import Ending, Settler, bill
+from ..engine.upstream import Upstream
+from ..engine.walk import walk
+from ..features import extract
+from ..surfaces.base import Invalid, Surface
+from .body import HungUpError, Receive, Scope, Send, client_ip, credential, is_loopback, read_body, read_headers
+from .respond import JSON, SSE, Sent, attempt_headers, base_headers, call_headers
+
+WATCH_AFTER = 0.02
+"""Seconds before a caller's hanging up is watched for. Answers that are faster need no watcher; LLMs never are."""
+MAX_CACHED_STREAM = 1024 * 1024
+_ID = os.urandom(5).hex()
+_number = count(1)
+
+
+class ChatRoute:
+    """Serves one surface. Shared by all requests; everything of one request is in locals and its Call."""
+
+    def __init__(self, surface: Surface, holder: Holder, upstream: Upstream, settler: Settler) -> None:
+        self._surface = surface
+        self._holder = holder
+        self._upstream = upstream
+        self._settler = settler
+        self.running = 0
+        self.draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, from its first byte to its ledger row."""
+        live = self._holder.current
+        sent = Sent(send)
+        request_id = f"req_{_ID}{next(_number):08x}"
+        self.running += 1
+        try:
+            await self._serve(scope, receive, sent, live, request_id)
+        except HungUpError:
+            return
+        except Exception as fault:  # noqa: BLE001  the edge: a bug must not take the caller's connection silently
+            self._holder.log_fault(request_id, fault)
+            if not sent.status:
+                trouble = Problem(500, "api_error", "The gateway failed on this request.", "internal_error")
+                await sent.problem(self._surface, trouble, base_headers(request_id, live))
+        finally:
+            self.running -= 1
+
+    async def _serve(self, scope: Scope, receive: Receive, sent: Sent, live: Live, request_id: str) -> None:
+        started = perf_counter()
+        call = await self._call(scope, receive, live, request_id)
+        if isinstance(call, Problem):
+            self._settler.metrics.answered(call.status, perf_counter() - started)
+            await sent.problem(self._surface, call, base_headers(request_id, live))
+            return
+        self._settler.health.wake(call.now)
+        end = walk(live.graph, call)
+        if end == "execute":
+            await self._execute(live, call, sent, receive, started)
+            return
+        headers = call_headers(call, live, perf_counter() - started)
+        if end == "respond" and call.hit is not None:
+            hit = call.hit
+            headers += [
+                (b"content-type", hit.content_type.encode()),
+                (b"x-sidecar-model", hit.model.encode()),
+                (b"x-sidecar-provider", hit.provider.encode()),
+                (b"x-sidecar-cost-usd", b"0"),
+                (b"x-sidecar-attempts", b"0"),
+            ]
+            await sent.whole(200, headers, hit.body)
+        else:
+            await sent.problem(self._surface, call.refusal or _NO_END, headers)
+        self._settler.settle(live, call, (), Ending(sent.status, started, perf_counter()))
+
+    async def _call(self, scope: Scope, receive: Receive, live: Live, request_id: str) -> Call | Problem:
+        """The request as a Call, or what is wrong with it."""
+        if scope["method"] != "POST":
+            return Problem(405, "invalid_request_error", "Use POST here.", "method_not_allowed")
+        if self.draining:
+            return Problem(503, "api_error", "The gateway is shutting down.", "draining", retry_after=1.0)
+        headers = read_headers(scope["headers"])
+        if isinstance(headers, Problem):
+            return headers
+        body = await read_body(receive, headers, live.body_limit, live.body_timeout)
+        if isinstance(body, Problem):
+            return body
+        chat = self._surface.parse(body)
+        if isinstance(chat, Invalid):
+            return Problem(400, "invalid_request_error", chat.message, chat.code, chat.param)
+        address = client_ip(scope)
+        return Call(
+            id=request_id,
+            chat=chat,
+            features=extract(chat, headers),
+            state=live.state,
+            now=time(),
+            raw=body,
+            model=live.graph.aliases.get(chat.model, chat.model),
+            ip=address,
+            credential=credential(headers),
+            local=is_loopback(address),
+        )
+
+    async def _execute(self, live: Live, call: Call, sent: Sent, receive: Receive, started: float) -> None:
+        """Ask providers; whatever happens, settle once."""
+        execution = Execution(live, call, self._upstream, self._surface.protocol)
+        hang_up = HangUp(receive)
+        body: bytes | None = None
+        try:
+            failure = await execution.commit()
+            overhead = perf_counter() - started - sum(a.ended - a.started for a in execution.attempts if a.ended)
+            if failure is not None:
+                trouble = failure_problem(failure, execution.attempts[-1].route.provider, failure.message)
+                headers = call_headers(call, live, overhead) + attempt_headers(execution.attempts, None)
+                await sent.problem(self._surface, trouble, headers)
+            elif execution.completion is not None:
+                body = await self._whole(execution, execution.completion, sent, overhead)
+            else:
+                body = await self._stream(execution, sent, started)
+        except asyncio.CancelledError:
+            if not hang_up.happened:
+                raise
+            hang_up.forgive()
+            _cancelled(execution)
+        finally:
+            hang_up.stop()
+            execution.close()
+            content_type = "text/event-stream; charset=utf-8" if call.chat.stream else "application/json"
+            cancelled = hang_up.happened
+            ending = Ending(sent.status or 499, started, perf_counter(), cancelled, body, content_type)
+            self._settler.settle(live, call, execution.attempts, ending)
+
+    async def _whole(self, execution: Execution, completion: Completion, sent: Sent, overhead: float) -> bytes:
+        call, attempts = execution.call, execution.attempts
+        data = self._surface.complete(completion, attempts[-1].route.model.id, call.now)
+        headers = call_headers(call, execution.live, overhead)
+        headers += attempt_headers(attempts, bill(call, attempts).text)
+        headers.append(JSON)
+        await sent.whole(200, headers, data)
+        return data
+
+    async def _stream(self, execution: Execution, sent: Sent, started: float) -> bytes | None:
+        """Deltas to the caller as they come. Returns all bytes when they are worth caching."""
+        call, attempts = execution.call, execution.attempts
+        attempt = attempts[-1]
+        encoder = self._surface.encoder(call.chat, attempt.route.model.id, call.id, call.now)
+        waited = (attempt.first_token or 0.0) - attempts[0].started
+        headers = call_headers(call, execution.live, perf_counter() - started - waited)
+        headers += [*attempt_headers(attempts, None), SSE]
+        await sent.head(200, headers)
+        kept: list[bytes] | None = [] if call.cache_key is not None else None
+        deltas = execution.pending
+        while deltas is not None:
+            data = encoder.encode(deltas)
+            if data:
+                await sent.part(data, more=True)
+                kept = _keep(kept, data)
+            if attempt.failure is not None:
+                trouble = failure_problem(attempt.failure, attempt.route.provider, attempt.failure.message)
+                await sent.part(encoder.error(trouble), more=False)
+                return None
+            deltas = await execution.more()
+        total = bill(call, attempts)
+        last = encoder.done(total.usage, total.text)
+        await sent.part(last, more=False)
+        kept = _keep(kept, last)
+        return None if kept is None else b"".join(kept)
+
+
+class HangUp:
+    """Cancels the task that serves a caller when the caller goes away, so that its upstream stops at once.
+
+    Started by a timer: most of the work is done before a watcher would even have been made.
+    """
+
+    __slots__ = ("_handle", "_receive", "_task", "_watcher", "happened")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._task = asyncio.current_task()
+        self._watcher: asyncio.Task[None] | None = None
+        self.happened = False
+        self._handle = asyncio.get_running_loop().call_later(WATCH_AFTER, self._start)
+
+    def stop(self) -> None:
+        """The response is done; nobody is watched any more."""
+        self._handle.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    def forgive(self) -> None:
+        """The cancelling was ours and has been dealt with."""
+        if self._task is not None:
+            self._task.uncancel()
+
+    def _start(self) -> None:
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.happened = True
+        if self._task is not None:
+            self._task.cancel()
+
+
+_NO_END = Problem(500, "api_error", "The policy refused this request without saying why.", "refused")
+
+
+def _cancelled(execution: Execution) -> None:
+    """The caller hung up: that is how the running attempt ended."""
+    execution.close()
+    if execution.attempts and execution.attempts[-1].failure is None:
+        execution.attempts[-1].failure = Failure(FailureKind.CANCELLED, "the caller hung up")
+
+
+def _keep(kept: list[bytes] | None, data: bytes) -> list[bytes] | None:
+    """Collect a stream for the cache, until it is too long to be worth it."""
+    if kept is None or sum(map(len, kept)) + len(data) > MAX_CACHED_STREAM:
+        return None
+    kept.append(data)
+    return kept

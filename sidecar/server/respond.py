@@ -1,0 +1,94 @@
+"""Response headers, built once a response, and the few messages that ASGI wants."""
+
+from collections.abc import Sequence
+from math import ceil
+
+from ..call import Call
+from ..chat import Problem
+from ..engine.execute import Attempt
+from ..engine.route import Live
+from ..surfaces.base import Surface
+from .body import Send
+
+Headers = list[tuple[bytes, bytes]]
+
+JSON = (b"content-type", b"application/json")
+SSE = (b"content-type", b"text/event-stream; charset=utf-8")
+_SAFE = (b"x-content-type-options", b"nosniff")
+_NO_STORE = (b"cache-control", b"no-store")
+
+
+class Sent:
+    """Sends one response and remembers its status. `text` header values are cleaned of line ends."""
+
+    __slots__ = ("_send", "status")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+
+    async def head(self, status: int, headers: Headers) -> None:
+        """The status line and headers."""
+        self.status = status
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def part(self, data: bytes, more: bool) -> None:
+        """A piece of the body."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def whole(self, status: int, headers: Headers, data: bytes) -> None:
+        """A response in one go."""
+        headers.append((b"content-length", b"%d" % len(data)))
+        await self.head(status, headers)
+        await self.part(data, more=False)
+
+    async def problem(self, surface: Surface, problem: Problem, headers: Headers) -> None:
+        """An error in the surface's envelope."""
+        headers.append(JSON)
+        if problem.retry_after is not None:
+            headers.append((b"retry-after", b"%d" % ceil(problem.retry_after)))
+        await self.whole(problem.status, headers, surface.problem(problem))
+
+
+def base_headers(request_id: str, live: Live) -> Headers:
+    """What is on every response."""
+    return [
+        (b"x-request-id", request_id.encode("latin-1", "replace")),
+        (b"x-sidecar-policy", live.graph.short_hash.encode()),
+        _SAFE,
+        _NO_STORE,
+    ]
+
+
+def call_headers(call: Call, live: Live, overhead: float) -> Headers:
+    """What is known of a call once it has been through the graph. `overhead` is the seconds we took so far."""
+    headers = [
+        *base_headers(call.id, live),
+        (b"x-sidecar-cache", call.cache.encode()),
+        (b"x-sidecar-overhead-ms", b"%.2f" % (overhead * 1000)),
+    ]
+    if call.tier:
+        headers.append((b"x-sidecar-tier", call.tier.encode()))
+    for what, quota in call.quotas.items():
+        name = what.encode()
+        headers += [
+            (b"x-ratelimit-limit-" + name, b"%d" % quota.limit),
+            (b"x-ratelimit-remaining-" + name, b"%d" % quota.remaining),
+            (b"x-ratelimit-reset-" + name, b"%.3gs" % quota.reset),
+        ]
+    return headers
+
+
+def attempt_headers(attempts: Sequence[Attempt], cost: str | None) -> Headers:
+    """Who answered, after how many tries, at what cost (absent while a stream still runs), with what lost."""
+    last = attempts[-1]
+    headers = [
+        (b"x-sidecar-model", last.route.model.id.encode()),
+        (b"x-sidecar-provider", last.route.provider.encode()),
+        (b"x-sidecar-attempts", b"%d" % len(attempts)),
+    ]
+    if cost is not None:
+        headers.append((b"x-sidecar-cost-usd", cost.encode()))
+    if last.lost:
+        headers.append((b"x-sidecar-warnings", ", ".join(last.lost).encode("latin-1", "replace")[:2000]))
+    return headers

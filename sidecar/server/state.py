@@ -1,0 +1,88 @@
+"""Everything a running gateway holds, made in one place and ended in one place."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from msgspec import Struct
+
+from ..engine.holder import Holder
+from ..engine.log import Log
+from ..engine.metrics import Metrics
+from ..engine.open import Stores, open_graph
+from ..engine.reload import Reloader
+from ..engine.settle import Settler
+from ..engine.upstream import Upstream
+from ..policy import Loaded
+from ..stores.memory import LiveHealth, MemoryCounters
+from ..stores.sqlite import SQLiteLedger
+from ..surfaces.openai_chat import OpenAIChat
+from .chat_route import ChatRoute
+
+
+class RefusedError(Exception):
+    """The configuration cannot be opened; the text is what the command line prints."""
+
+
+class Running(Struct):
+    """A gateway that serves. `database` is the ledger's file."""
+
+    holder: Holder
+    ledger: SQLiteLedger
+    metrics: Metrics
+    settler: Settler
+    stores: Stores
+    chat: ChatRoute
+    started: float
+    registry_problem: str | None
+
+    def not_ready(self) -> dict[str, str]:
+        """Why the gateway should get no traffic; empty when it should."""
+        reasons = {}
+        if self.chat.draining:
+            reasons["server"] = "shutting down"
+        if self.ledger.fault is not None:
+            reasons["database"] = self.ledger.fault
+        if not self.holder.current.routes:
+            reasons["registry"] = "no model of a configured provider"
+        return reasons
+
+
+@asynccontextmanager
+async def running(
+    entry: Path, loaded: Loaded, environ: Mapping[str, str], sink: BinaryIO | None = None
+) -> AsyncIterator[Running]:
+    """Open everything, watch the configuration, and close all of it in order. Raises RefusedError.
+
+    `sink` is where log lines go; standard error by default.
+    """
+    if loaded.policy is None or loaded.graph is None:
+        raise RefusedError(loaded.text)
+    gateway = loaded.graph.gateway
+    stores = Stores(MemoryCounters(), LiveHealth())
+    live = open_graph(loaded.policy, loaded.graph, stores, environ)
+    if isinstance(live, list):
+        raise RefusedError(loaded.render(live))
+    ledger = SQLiteLedger(entry.parent / environ.get("SIDECAR_DATABASE", gateway.database))
+    metrics = Metrics(ledger)
+    log = Log(sink or sys.stderr.buffer, time.time)
+    holder = Holder(live, metrics, log, time.time)
+    settler = Settler(ledger, metrics, log if gateway.access_log else None, stores.health)
+    upstream = Upstream()
+    chat = ChatRoute(OpenAIChat(), holder, upstream, settler)
+    reloader = Reloader(entry, holder, stores, environ)
+    watching = asyncio.create_task(reloader.run(loaded.folders), name="reload")
+    if loaded.registry_problem is not None:
+        holder.log("warning", "registry", {"problem": loaded.registry_problem})
+    try:
+        yield Running(holder, ledger, metrics, settler, stores, chat, time.time(), loaded.registry_problem)
+    finally:
+        reloader.stop()
+        await asyncio.gather(watching, return_exceptions=True)
+        await upstream.close()
+        await ledger.close()
+        await log.close()

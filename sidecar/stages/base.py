@@ -1,0 +1,77 @@
+"""What every stage is: one file with its Spec (what the user writes), its compile step and its run.
+
+1. `Spec`      what the user wrote, valid by itself (`kind: cache` -> `stages/cache.py`).
+2. `problems`  what is wrong only when all is seen together: names that do not exist, bad expressions.
+3. `build`     once a reload: a `Run`, with everything it needs bound.
+4. `Run`       once a request: reads and writes the Call, returns the name of an outcome. No I/O, no clock.
+
+An outcome that the policy names under `on:` leads to that node; others lead to the stage's own default.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, ClassVar
+
+from msgspec import Meta, Struct
+
+from ..call import Call
+from ..config.codes import Code
+from ..registry.index import Registry
+from ..spec import Name, Spec
+
+Run = Callable[[Call], str]
+
+NEXT = "next"
+EXECUTE = "execute"
+RESPOND = "respond"
+REFUSE = "refuse"
+TERMINALS = frozenset({EXECUTE, RESPOND, REFUSE})
+"""Where a walk ends: call a provider, answer from the cache, or say no."""
+
+
+class Scope(Struct, frozen=True):
+    """What a stage may look at while it is checked and built: all linked specs' names, and the policy's hash."""
+
+    registry: Registry
+    providers: frozenset[str] = frozenset()
+    tiers: tuple[str, ...] = ()
+    policy_hash: str = ""
+
+
+class Problem(Struct, frozen=True):
+    """Something wrong at `path` in the stage's own document; becomes a Diagnostic with file and line."""
+
+    path: tuple[str | int, ...]
+    code: Code
+    message: str
+    help: str | None = None
+    warning: bool = False
+
+
+class StageSpec(Spec, tag_field="kind"):
+    """Fields every stage has."""
+
+    name: Annotated[Name, Meta(description="The node's name in the graph; the kind when absent.")] | None = None
+    enabled: Annotated[bool, Meta(description="False leaves the stage out of the graph.")] = True
+    on: Annotated[dict[str, Name], Meta(description="Outcome -> the node to go to instead of the default.")] = {}
+
+    noun: ClassVar[str] = "stage"
+    kind: ClassVar[str]
+    outcomes: ClassVar[Mapping[str, str]]
+    """Outcome -> where it leads unless `on` says otherwise: `next` or a terminal."""
+
+    @property
+    def node(self) -> str:
+        """The node's name."""
+        return self.name or self.kind
+
+    def edges(self, scope: Scope) -> Mapping[str, str]:
+        """All outcomes this stage can have under this policy, with their defaults."""
+        return self.outcomes
+
+    def problems(self, scope: Scope) -> list[Problem]:
+        """What is wrong only when all documents are seen together."""
+        return []
+
+    def build(self, scope: Scope) -> Run:
+        """The function that runs once a request."""
+        raise TypeError(f"stage {self.kind} has no build step")

@@ -1,0 +1,130 @@
+"""`kind: classify`: which tier a request belongs to, by rules that a person wrote.
+
+Rules are for what a person knows (headers, task tags, tenants, tools, images, sizes); the first that holds decides.
+When none does the stage abstains, and the default tier serves.
+"""
+
+import re
+from typing import Annotated, Any, ClassVar
+
+from msgspec import Meta
+
+from ..call import Call
+from ..conditions import Condition as Compiled
+from ..conditions import context
+from ..config.codes import Code
+from ..features import FEATURES
+from ..spec import Condition, Name, Spec
+from .base import NEXT, Problem, Run, Scope, StageSpec
+
+ABSTAIN = "abstain"
+PINNED = "pinned"
+
+
+class Rule(Spec):
+    """`when` holds -> `tier`."""
+
+    name: Name
+    when: Condition
+    tier: Name
+
+
+class Classify(StageSpec, tag="classify"):
+    """Each tier is an outcome, so `on: {expert: other_node}` can branch; `abstain` means that no rule held."""
+
+    tiers: Annotated[tuple[Name, ...], Meta(min_length=1, description="All tiers, cheapest first.")] = (
+        "simple",
+        "moderate",
+        "complex",
+        "expert",
+    )
+    rules: tuple[Rule, ...] = ()
+    default: Annotated[Name, Meta(description="The tier when no rule holds.")] = "moderate"
+    patterns: Annotated[
+        dict[Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$")], str],
+        Meta(description="Named regular expressions over the last user message; each is true or false in rules."),
+    ] = {}
+
+    kind: ClassVar[str] = "classify"
+
+    def edges(self, scope: Scope) -> dict[str, str]:
+        """Every tier, abstain, and pinned (the caller named a model)."""
+        return dict.fromkeys((*self.tiers, ABSTAIN, PINNED), NEXT)
+
+    def problems(self, scope: Scope) -> list[Problem]:
+        """Bad expressions and regexes, tiers that do not exist, rules with one name."""
+        found = [
+            *_bad_patterns(self.patterns),
+            *(p for i, rule in enumerate(self.rules) for p in self._rule_problems(i, rule)),
+        ]
+        if self.default not in self.tiers:
+            found.append(_no_tier(("default",), self.default, self.tiers))
+        names: dict[str, int] = {}
+        for index, rule in enumerate(self.rules):
+            if names.setdefault(rule.name, index) != index:
+                found.append(Problem(("rules", index, "name"), Code.DUPLICATE_NAME, f"rule `{rule.name}` stands twice"))
+        return found
+
+    def _rule_problems(self, index: int, rule: Rule) -> list[Problem]:
+        found = []
+        if rule.tier not in self.tiers:
+            found.append(_no_tier(("rules", index, "tier"), rule.tier, self.tiers))
+        try:
+            Compiled(rule.when, self.patterns)
+        except ValueError as fault:
+            known = ", ".join(sorted({*FEATURES, *self.patterns}))
+            found.append(
+                Problem(
+                    ("rules", index, "when"), Code.BAD_CONDITION, f"condition of rule `{rule.name}`: {fault}",
+                    f"features are: {known}" if "not a feature" in str(fault) else None,
+                )
+            )  # fmt: skip
+        return found
+
+    def build(self, scope: Scope) -> Run:
+        """Programs and regexes compiled; only the features that some rule reads are copied into the context."""
+        rules = [(rule.name, Compiled(rule.when, self.patterns), rule.tier) for rule in self.rules]
+        names = frozenset().union(*(c.names for _, c, _ in rules)) if rules else frozenset()
+        features = tuple(sorted(names & FEATURES.keys()))
+        patterns = [(n, re.compile(p)) for n, p in self.patterns.items() if n in names]
+        default = self.default
+
+        def run(call: Call) -> str:
+            if call.model.partition(":")[0] != "auto":
+                return PINNED
+            text = call.features.text
+            shared = context(call.features, features, {n: p.search(text) is not None for n, p in patterns})
+            if call.details is not None:
+                call.note(self.node, _explain(rules, shared))
+            for name, condition, tier in rules:
+                if condition.holds(shared):
+                    call.rule, call.tier = name, tier
+                    return tier
+            call.tier = default
+            return ABSTAIN
+
+        return run
+
+
+def _explain(rules: list[tuple[str, Compiled, str]], shared: Any) -> list[dict[str, Any]]:
+    return [
+        {"rule": name, "when": condition.source, "tier": tier, "holds": condition.holds(shared)}
+        for name, condition, tier in rules
+    ]
+
+
+def _bad_patterns(patterns: dict[str, str]) -> list[Problem]:
+    found = []
+    for name, source in patterns.items():
+        path = ("patterns", name)
+        if name in FEATURES:
+            found.append(Problem(path, Code.DUPLICATE_NAME, f"pattern `{name}` has the name of a feature"))
+        try:
+            re.compile(source)
+        except re.error as fault:
+            found.append(Problem(path, Code.BAD_PATTERN, f"regular expression of `{name}`: {fault}"))
+    return found
+
+
+def _no_tier(path: tuple[str | int, ...], tier: str, tiers: tuple[str, ...]) -> Problem:
+    return Problem(path, Code.UNKNOWN_TIER, f"`{tier}` is not a tier", f"tiers are: {', '.join(tiers)}")

@@ -1,0 +1,107 @@
+"""`kind: fallback`: in which order models are tried, how often, and how long each wait may last."""
+
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
+
+from ..call import Call, Plan
+from ..chat import Problem as Refusal
+from ..config.codes import Code
+from ..registry.index import Model, Registry
+from ..spec import Duration, Name, Spec, seconds
+from .base import EXECUTE, REFUSE, Problem, Run, Scope, StageSpec
+
+
+class Backoff(Spec):
+    """Exponential, with full jitter."""
+
+    initial: Duration = "250ms"
+    max: Duration = "4s"
+
+
+class Timeouts(Spec):
+    """How long to wait: to connect, for the first token, between tokens, and for everything."""
+
+    connect: Duration = "5s"
+    first_token: Duration = "60s"
+    idle: Duration = "60s"
+    total: Duration = "10m"
+
+
+class Fallback(StageSpec, tag="fallback"):
+    """The chosen model first, then its own chain if it has one, else the next best candidates."""
+
+    alternatives: Annotated[int, Meta(ge=0, le=5, description="Models tried after the first.")] = 2
+    chains: Annotated[dict[Name, tuple[Name, ...]], Meta(description="Model -> what is tried after it, in order.")] = {}
+    retries: Annotated[int, Meta(ge=0, le=10, description="Tries of one model beyond the first.")] = 1
+    backoff: Backoff = Backoff()
+    timeouts: Timeouts = Timeouts()
+
+    kind: ClassVar[str] = "fallback"
+    outcomes: ClassVar = {"planned": EXECUTE, "none": REFUSE}
+
+    def problems(self, scope: Scope) -> list[Problem]:
+        """Chains name models that exist, do not come back to their start, and go somewhere."""
+        found = []
+        for start, chain in self.chains.items():
+            for path, name in [(("chains", start), start), *((("chains", start, i), n) for i, n in enumerate(chain))]:
+                if scope.registry.find(name) is None:
+                    close = scope.registry.suggest(name)
+                    help_ = f"did you mean `{close}`?" if close else "`sidecar models` lists them"
+                    found.append(Problem(path, Code.UNKNOWN_MODEL, f"`{name}` is not a model", help_))
+            if start in chain or len(set(chain)) != len(chain):
+                message = f"the chain of `{start}` comes back to a model it has tried"
+                found.append(Problem(("chains", start), Code.FALLBACK_LOOP, message, "name each model once"))
+        return found
+
+    def build(self, scope: Scope) -> Run:
+        """Chains resolved to models, the plan's figures in seconds."""
+        chains = {_find(scope.registry, n).id: [_find(scope.registry, m) for m in c] for n, c in self.chains.items()}
+        alternatives, plan, node = self.alternatives, self._plan(), self.node
+
+        def run(call: Call) -> str:
+            first, *others = call.chain
+            chain = chains.get(first.id)
+            if chain is None:
+                chain = others[:alternatives]
+            allowed = call.principal.models if call.principal is not None else None
+            if allowed:
+                chain = [m for m in chain if m.id in allowed]
+            down = call.state.health.down
+            if call.headers.get("x-sidecar-route") == "off":
+                chain = []
+            if chain or down:
+                usable = [m for m in (first, *chain) if not (down.get(m.provider) or down.get(m.id))]
+                if not usable:
+                    call.refusal = _all_down(first, down.get(first.provider) or down.get(first.id) or "")
+                    return "none"
+                call.chain = usable
+            call.plan = plan
+            call.note(node, {"chain": [m.id for m in call.chain], "plan": plan})
+            return "planned"
+
+        return run
+
+    def _plan(self) -> Plan:
+        times = self.timeouts
+        return Plan(
+            retries=self.retries,
+            backoff_initial=seconds(self.backoff.initial),
+            backoff_max=seconds(self.backoff.max),
+            connect=seconds(times.connect),
+            first_token=seconds(times.first_token),
+            idle=seconds(times.idle),
+            total=seconds(times.total),
+        )
+
+
+def _find(registry: Registry, name: str) -> Model:
+    model = registry.find(name)
+    if model is None:
+        raise LookupError(name)
+    return model
+
+
+def _all_down(model: Model, reason: str) -> Refusal:
+    message = f"The model `{model.id}` cannot be called now ({reason}), and no other of its chain can."
+    return Refusal(503, "api_error", message, "model_unavailable", "model", 5.0)

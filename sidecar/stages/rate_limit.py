@@ -1,0 +1,103 @@
+"""`kind: rate_limit`: requests and tokens in any window, per gateway key or per address.
+
+Tokens are charged by estimate before the call and corrected by the provider's usage when it settles.
+"""
+
+from hashlib import sha256
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta
+
+from ..call import Call
+from ..chat import Problem as Refusal
+from ..spec import Spec
+from .base import NEXT, REFUSE, Run, Scope, StageSpec
+
+_PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+Rate = Annotated[
+    str,
+    Meta(
+        pattern=r"^[1-9][0-9]{0,11}/(s|m|h|d)$",
+        description="So many in any window of one second, minute, hour or day: 60/m.",
+        examples=["60/m"],
+    ),
+]
+
+
+class Limit(Spec):
+    """One limit for each key or each address."""
+
+    per: Annotated[Literal["key", "ip"], Meta(description="Who shares one counter.")]
+    requests: Rate | None = None
+    tokens: Annotated[Rate, Meta(description="Input and output tokens together.")] | None = None
+
+
+def _rate(text: str) -> tuple[int, float]:
+    count, unit = text.split("/")
+    return int(count), _PERIODS[unit]
+
+
+class RateLimit(StageSpec, tag="rate_limit"):
+    """Refuses with 429 and retry-after what is over a limit; a refused request takes nothing."""
+
+    limits: tuple[Limit, ...] = (Limit(per="key", requests="60/m"), Limit(per="ip", requests="100/m"))
+
+    kind: ClassVar[str] = "rate_limit"
+    outcomes: ClassVar = {"allowed": NEXT, "limited": REFUSE}
+
+    def build(self, scope: Scope) -> Run:
+        """All limits as flat tuples, in the order written."""
+        checks = [
+            (limit.per, what, *_rate(rate))
+            for limit in self.limits
+            for what, rate in (("requests", limit.requests), ("tokens", limit.tokens))
+            if rate is not None
+        ]
+
+        def run(call: Call) -> str:
+            for per, what, limit, period in checks:
+                subject = call.ip if per == "ip" else _key_subject(call)
+                counter = f"{per}:{subject}:{what}:{period}"
+                amount = 1 if what == "requests" else call.features.tokens + call.features.max_tokens
+                quota = call.state.counters.take(counter, limit, period, amount, call.now)
+                shown = call.quotas.get(what)
+                if shown is None or quota.remaining < shown.remaining or quota.wait:
+                    call.quotas[what] = quota
+                if quota.wait:
+                    call.refusal = _refusal(per, what, limit, period, quota.wait)
+                    _give_back(call)
+                    return "limited"
+                call.charged.append(counter)
+            return "allowed"
+
+        return run
+
+
+def _key_subject(call: Call) -> str:
+    """The key's digest, so that the limit holds before the key is known to be good; the address without one."""
+    if not call.credential:
+        return call.ip
+    if not call.digest:
+        call.digest = sha256(call.credential.encode("utf-8", "surrogateescape")).digest()
+    return call.digest.hex()
+
+
+def _give_back(call: Call) -> None:
+    """A refused request takes nothing from the limits that it passed before."""
+    for counter in call.charged:
+        amount = 1 if ":requests:" in counter else call.features.tokens + call.features.max_tokens
+        call.state.counters.adjust(counter, -amount, call.now)
+    call.charged.clear()
+
+
+def _refusal(per: str, what: str, limit: int, period: float, wait: float) -> Refusal:
+    window = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}[period]
+    whose = "this key" if per == "key" else "this address"
+    return Refusal(
+        429,
+        "rate_limit_error",
+        f"Rate limit reached for {whose}: {limit} {what} a {window}. Try again in {max(wait, 0.001):.3g} s.",
+        "rate_limit_exceeded",
+        retry_after=wait,
+    )

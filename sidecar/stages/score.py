@@ -1,0 +1,234 @@
+"""`kind: score`: which model serves, by weighted cost, quality and speed over the candidates of the tier.
+
+A model the caller names is pinned: it is checked, not scored.
+"""
+
+from fnmatch import fnmatchcase
+from typing import Annotated, ClassVar
+
+from msgspec import Meta, Struct
+
+from ..call import Call
+from ..chat import Problem as Refusal
+from ..config.codes import Code
+from ..features import Features, needs
+from ..registry.index import Model, Registry
+from ..spec import Count, Name, Percent, Spec
+from .base import NEXT, REFUSE, Problem, Run, Scope, StageSpec
+from .ranking import Ranking, Weights, output_share
+
+KEEP = 6
+"""Candidates kept for the fallback chain."""
+
+BALANCED = "balanced"
+STRATEGIES = {
+    "cost": Weights(100, 0, 0),
+    "quality": Weights(0, 100, 0),
+    "speed": Weights(0, 0, 100),
+}
+_OUTPUT_GUESS = 256
+
+
+class WeightSpec(Spec):
+    """Only the proportions count; at least one weight must be above zero."""
+
+    cost: Percent = 40
+    quality: Percent = 35
+    speed: Percent = 25
+
+
+class TierSpec(Spec):
+    """The candidates of one tier: names or globs, narrowed by quality."""
+
+    models: Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(description="Names or globs.")] = ("*",)
+    exclude: tuple[Annotated[str, Meta(max_length=128)], ...] = ()
+    min_quality: Percent | None = None
+    max_quality: Percent | None = None
+    strategy: Name | None = None
+    output_tokens: Annotated[Count, Meta(description="Expected output when the caller sets no limit.")] = _OUTPUT_GUESS
+
+
+class Score(StageSpec, tag="score"):
+    """`strategy` and `weights` hold for all tiers unless a tier or the caller says otherwise."""
+
+    strategy: Name = BALANCED
+    weights: WeightSpec = WeightSpec()
+    strategies: Annotated[dict[Name, WeightSpec], Meta(description="Strategies of your own, by name.")] = {}
+    tiers: dict[Name, TierSpec] = {}
+    default: Annotated[TierSpec, Meta(description="Candidates of tiers that are not listed.")] = TierSpec()
+
+    kind: ClassVar[str] = "score"
+    outcomes: ClassVar = {"chosen": NEXT, "pinned": NEXT, "none": REFUSE}
+
+    def problems(self, scope: Scope) -> list[Problem]:
+        """Names that do not exist, tiers without a candidate, weights that are all zero."""
+        known = {BALANCED, *STRATEGIES, *self.strategies}
+        found = []
+        named = [(("strategy",), self.strategy)]
+        named += [(("tiers", n, "strategy"), t.strategy) for n, t in self.tiers.items() if t.strategy]
+        for path, name in named:
+            if name not in known:
+                help_ = f"strategies are: {', '.join(sorted(known))}"
+                found.append(Problem(path, Code.UNKNOWN_STRATEGY, f"`{name}` is not a strategy", help_))
+        for path, weights in [
+            (("weights",), self.weights),
+            *((("strategies", n), w) for n, w in self.strategies.items()),
+        ]:
+            if not weights.cost + weights.quality + weights.speed:
+                found.append(Problem(path, Code.BAD_VALUE, "all weights are zero"))
+        for name, tier in self.tiers.items():
+            if scope.tiers and name not in scope.tiers:
+                help_ = f"tiers are: {', '.join(scope.tiers)}"
+                found.append(Problem(("tiers", name), Code.UNKNOWN_TIER, f"`{name}` is not a tier", help_))
+            found += _tier_problems(("tiers", name), tier, scope.registry)
+        return found + _tier_problems(("default",), self.default, scope.registry)
+
+    def build(self, scope: Scope) -> Run:
+        """A ranking for each tier and the weights of each strategy."""
+        w = self.weights
+        weights = {BALANCED: Weights(w.cost, w.quality, w.speed), **STRATEGIES}
+        weights |= {n: Weights(s.cost, s.quality, s.speed) for n, s in self.strategies.items()}
+        tables = {name: _table(tier, self, scope.registry) for name, tier in self.tiers.items()}
+        return _Chooser(self.node, weights, tables, _table(self.default, self, scope.registry), scope).run
+
+
+class _Table(Struct, frozen=True):
+    ranking: Ranking
+    strategy: str
+    output_tokens: int
+
+
+class _Chooser:
+    __slots__ = ("_default", "_node", "_providers", "_registry", "_tables", "_weights")
+
+    def __init__(
+        self, node: str, weights: dict[str, Weights], tables: dict[str, _Table], default: _Table, scope: Scope
+    ) -> None:
+        self._node = node
+        self._weights = weights
+        self._tables = tables
+        self._default = default
+        self._registry = scope.registry
+        self._providers = scope.providers
+
+    def run(self, call: Call) -> str:
+        base, _, asked = call.model.partition(":")
+        if base != "auto":
+            return self._pin(call)
+        table = self._tables.get(call.tier, self._default)
+        strategy = asked or call.features.strategy or table.strategy
+        weights = self._weights.get(strategy)
+        if weights is None:
+            return _refuse(call, _unknown_strategy(strategy, self._weights))
+        call.strategy = strategy
+        features = call.features
+        share = output_share(features.tokens, features.max_tokens or table.output_tokens)
+        ranked = table.ranking.order(weights, share, call.state.health)
+        _pick(call, ranked)
+        if call.details is not None:
+            rows = table.ranking.explain(weights, share, call.state.health)
+            call.note(self._node, {"strategy": strategy, "weights": weights, "candidates": rows})
+        if call.chain:
+            return "chosen"
+        return _refuse(call, _nothing_left(call))
+
+    def _pin(self, call: Call) -> str:
+        model = self._registry.find(call.model)
+        if model is None:
+            message = f"The model `{call.model[:128]}` does not exist here; GET /v1/models lists those that do."
+            return _refuse(call, Refusal(404, "invalid_request_error", message, "model_not_found", "model"))
+        if model.provider not in self._providers:
+            message = f"No provider `{model.provider}` is configured here, which `{model.id}` needs."
+            return _refuse(call, Refusal(404, "invalid_request_error", message, "model_not_found", "model"))
+        if call.principal is not None and call.principal.models and model.id not in call.principal.models:
+            return _refuse(call, _not_allowed(model.id))
+        down = call.state.health.down
+        reason = down.get(model.provider) or down.get(model.id)
+        call.chain = [model]
+        if reason is not None:
+            # Its chain may still answer; the fallback stage decides.
+            call.dropped.append((model.id, reason))
+        return "pinned"
+
+
+def _pick(call: Call, ranked: list[Model]) -> None:
+    """The first KEEP candidates that can serve; why the others before them cannot is kept."""
+    features, down = call.features, call.state.health.down
+    wanted, size = needs(features), features.tokens + (features.max_tokens or _OUTPUT_GUESS)
+    allowed = call.principal.models if call.principal is not None else frozenset()
+    for model in ranked:
+        reason = (
+            (down.get(model.provider) or down.get(model.id) if down else None)
+            or (f"context: needs {size}, has {model.context}" if size > model.context else None)
+            or (f"lacks {', '.join(sorted(wanted - model.capabilities))}" if not wanted <= model.capabilities else None)
+            or (_output_reason(features, model) if features.max_tokens > model.max_output else None)
+            or ("not allowed for this key" if allowed and model.id not in allowed else None)
+        )
+        if reason is not None:
+            call.dropped.append((model.id, reason))
+            continue
+        call.chain.append(model)
+        if len(call.chain) == KEEP:
+            return
+
+
+def _output_reason(features: Features, model: Model) -> str:
+    return f"output: asked for {features.max_tokens}, gives {model.max_output}"
+
+
+def _refuse(call: Call, refusal: Refusal) -> str:
+    call.refusal = refusal
+    return "none"
+
+
+def _not_allowed(model: str) -> Refusal:
+    return Refusal(403, "permission_error", f"This key may not use the model `{model}`.", "model_not_allowed", "model")
+
+
+def _unknown_strategy(name: str, known: dict[str, Weights]) -> Refusal:
+    message = f"`{name[:64]}` is not a strategy; strategies are: {', '.join(sorted(known))}."
+    return Refusal(400, "invalid_request_error", message, "unknown_strategy", "model")
+
+
+def _nothing_left(call: Call) -> Refusal:
+    """The caller's own doing is a 400, the gateway's state a 503; either way the reasons are told."""
+    reasons = [reason for _, reason in call.dropped]
+    shown = "; ".join(f"{model}: {reason}" for model, reason in call.dropped[:5])
+    more = f" and {len(call.dropped) - 5} more" if len(call.dropped) > 5 else ""
+    message = f"No candidate of tier `{call.tier}` can serve this request ({shown or 'the tier has none'}{more})."
+    if reasons and all(r.startswith("context:") for r in reasons):
+        return Refusal(400, "invalid_request_error", message, "context_length_exceeded", "messages")
+    if reasons and all(r.startswith(("context:", "lacks ", "output:")) for r in reasons):
+        return Refusal(400, "invalid_request_error", message, "unsupported_by_candidates")
+    if reasons and all(r == "not allowed for this key" for r in reasons):
+        return Refusal(403, "permission_error", message, "model_not_allowed", "model")
+    return Refusal(503, "api_error", message, "no_candidate", retry_after=5.0)
+
+
+def candidates(tier: TierSpec, registry: Registry) -> tuple[Model, ...]:
+    """The models a tier may be served by."""
+    return tuple(
+        m
+        for m in registry.routable
+        if any(fnmatchcase(m.id, p) or fnmatchcase(f"{m.provider}/{m.id}", p) for p in tier.models)
+        and not any(fnmatchcase(m.id, p) for p in tier.exclude)
+        and (tier.min_quality is None or (m.quality or 0) >= tier.min_quality)
+        and (tier.max_quality is None or (m.quality or 0) <= tier.max_quality)
+    )
+
+
+def _table(tier: TierSpec, spec: Score, registry: Registry) -> _Table:
+    return _Table(Ranking(candidates(tier, registry)), tier.strategy or spec.strategy, tier.output_tokens)
+
+
+def _tier_problems(path: tuple[str, ...], tier: TierSpec, registry: Registry) -> list[Problem]:
+    found = []
+    for index, name in enumerate(tier.models):
+        if not any(mark in name for mark in "*?[") and registry.find(name) is None:
+            close = registry.suggest(name)
+            help_ = f"did you mean `{close}`?" if close else "`sidecar models` lists them"
+            found.append(Problem((*path, "models", index), Code.UNKNOWN_MODEL, f"`{name}` is not a model", help_))
+    if not found and not candidates(tier, registry):
+        message = "no model of a configured provider is a candidate"
+        found.append(Problem((*path, "models"), Code.NO_CANDIDATES, message, warning=True))
+    return found

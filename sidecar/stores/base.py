@@ -1,0 +1,86 @@
+"""State that outlives a graph, as protocols by need. One contract test runs over every backend of a store.
+
+The decision reads stores and writes none but counters; `State` is what it is handed, live or made up by a test.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class Principal(Struct, frozen=True):
+    """Who is calling: the gateway key's name, its tenant and labels. `models` empty means all are allowed."""
+
+    key: str
+    tenant: str
+    labels: Mapping[str, str] = {}
+    models: frozenset[str] = frozenset()
+
+
+class Quota(Struct, frozen=True):
+    """What a limit has left: `reset` is seconds until it is whole again, `wait` seconds until this fits (0: it did)."""
+
+    limit: int
+    remaining: int
+    reset: float
+    wait: float = 0.0
+
+
+class Entry(Struct, frozen=True):
+    """One cached answer: the bytes as they were sent, and what the headers said of them."""
+
+    body: bytes
+    content_type: str
+    model: str
+    provider: str
+    tier: str
+    expires: float
+
+
+class Counters(Protocol):
+    """Sliding windows: never more than `limit` in any `period` seconds."""
+
+    def take(self, key: str, limit: int, period: float, amount: int, now: float) -> Quota:
+        """Take `amount` if it fits, else take nothing and say how long to wait."""
+
+    def adjust(self, key: str, amount: int, now: float) -> None:
+        """Correct an earlier take by `amount` (may be negative), in the window of `now`."""
+
+
+class Cache(Protocol):
+    """Whole answers by key, least recently used out first."""
+
+    def get(self, key: bytes, now: float) -> Entry | None:
+        """The entry, unless absent or expired."""
+
+    def put(self, key: bytes, entry: Entry) -> None:
+        """Store an entry; one larger than the whole cache is left out."""
+
+
+class Health(Protocol):
+    """What is known of providers and models right now."""
+
+    down: Mapping[str, str]
+    """Model id or provider name -> why nothing may be sent there."""
+    version: int
+    """Changes when a learned speed changed enough to matter."""
+
+    def speed(self, model: str) -> float | None:
+        """Learned output tokens a second, or None before the first answers."""
+
+
+class Keys(Protocol):
+    """Gateway keys by SHA-256 digest."""
+
+    def find(self, digest: bytes) -> Principal | None:
+        """Who holds the key with this digest."""
+
+
+class State(Struct, frozen=True):
+    """All that a decision may read beside the request, the policy and the registry."""
+
+    counters: Counters
+    cache: Cache
+    health: Health
+    keys: Keys

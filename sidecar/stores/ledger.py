@@ -1,0 +1,64 @@
+"""What the ledger holds: one row per attempt, tied together by the request's id. No prompt, no answer, no key."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One attempt; or, with `attempt` 0, an answer that needed none (a cache hit) or a request nothing could serve.
+
+    Times are milliseconds, `ts` Unix seconds, `cost_nano` nano-USD (null: the model has no price).
+    """
+
+    ts: float
+    request_id: str
+    attempt: int
+    outcome: str
+    surface: str
+    requested_model: str
+    tenant: str
+    key_name: str
+    model: str | None = None
+    provider: str | None = None
+    tier: str | None = None
+    rule: str | None = None
+    strategy: str | None = None
+    stream: int = 0
+    cache: str = "disabled"
+    failure: str | None = None
+    status: int | None = None
+    finish_reason: str | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: int = 0
+    cost_nano: int | None = None
+    latency_ms: float = 0.0
+    first_token_ms: float | None = None
+    overhead_ms: float | None = None
+    policy: str = ""
+
+
+class Ledger(Protocol):
+    """A durable, append-only record of attempts. `add` never blocks."""
+
+    depth: int
+    """Rows waiting to be written."""
+    fault: str | None
+    """Why rows cannot be written now, or None."""
+
+    def add(self, row: Row) -> None:
+        """Hand a row over."""
+
+    async def flush(self) -> None:
+        """Wait until everything handed over is on disk."""
+
+    async def summary(self, since: float) -> Mapping[str, Any]:
+        """Totals and per-model figures of the rows since a time."""
+
+    async def close(self) -> None:
+        """Flush, then stop."""

@@ -1,0 +1,202 @@
+"""Stores of one process: counters, exact cache, health, gateway keys. Bounded; touched only on the event loop."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from math import floor, log
+
+from .base import Entry, Principal, Quota
+
+SLOTS = 60
+"""Steps a window is cut into. A step counts until all of it is outside: the limit errs to the strict side."""
+
+
+class _Window:
+    """Amounts of the last SLOTS + 1 steps, as a ring."""
+
+    __slots__ = ("counts", "last", "step", "total")
+
+    def __init__(self, step: float, now: float) -> None:
+        self.step = step
+        self.counts = [0] * (SLOTS + 1)
+        self.last = floor(now / step)
+        self.total = 0
+
+    def advance(self, now: float) -> None:
+        slot = floor(now / self.step)
+        gone = slot - self.last
+        if gone <= 0:
+            return
+        if gone > SLOTS:
+            self.counts = [0] * (SLOTS + 1)
+            self.total = 0
+        else:
+            for passed in range(self.last + 1, slot + 1):
+                place = passed % (SLOTS + 1)
+                self.total -= self.counts[place]
+                self.counts[place] = 0
+        self.last = slot
+
+    def until_free(self, amount: int, limit: int, now: float) -> float:
+        """Seconds until `amount` fits, were nothing else taken."""
+        over = self.total + amount - limit
+        for age in range(SLOTS, -1, -1):
+            slot = self.last - age
+            over -= self.counts[slot % (SLOTS + 1)]
+            if over <= 0:
+                return max(0.0, (slot + SLOTS + 1) * self.step - now)
+        return SLOTS * self.step
+
+    def oldest(self) -> int:
+        """The earliest step that still counts."""
+        return next(
+            (s for s in range(self.last - SLOTS, self.last + 1) if self.counts[s % (SLOTS + 1)]), self.last - SLOTS
+        )
+
+
+class MemoryCounters:
+    """Sliding windows in memory. Past `max_keys` the one used longest ago is forgotten."""
+
+    def __init__(self, max_keys: int = 20_000) -> None:
+        self._windows: OrderedDict[str, _Window] = OrderedDict()
+        self._max_keys = max_keys
+
+    def take(self, key: str, limit: int, period: float, amount: int, now: float) -> Quota:
+        """Take `amount` if it fits, else take nothing and say how long to wait."""
+        window = self._windows.get(key)
+        if window is None:
+            window = self._windows[key] = _Window(period / SLOTS, now)
+            if len(self._windows) > self._max_keys:
+                self._windows.popitem(last=False)
+        else:
+            window.advance(now)
+            self._windows.move_to_end(key)
+        if window.total + amount > limit:
+            wait = period if amount > limit else max(window.until_free(amount, limit, now), 0.001)
+            return Quota(limit, max(0, limit - window.total), wait, wait)
+        window.counts[window.last % (SLOTS + 1)] += amount
+        window.total += amount
+        return Quota(limit, limit - window.total, period)
+
+    def adjust(self, key: str, amount: int, now: float) -> None:
+        """Correct an earlier take. What is given back leaves the newest step first, never below nothing."""
+        window = self._windows.get(key)
+        if window is None:
+            return
+        window.advance(now)
+        if amount >= 0:
+            window.counts[window.last % (SLOTS + 1)] += amount
+            window.total += amount
+            return
+        for slot in range(window.last, window.last - SLOTS - 1, -1):
+            place = slot % (SLOTS + 1)
+            given = min(-amount, window.counts[place])
+            window.counts[place] -= given
+            window.total -= given
+            amount += given
+            if not amount:
+                return
+
+
+class MemoryCache:
+    """LRU by entries and bytes, with a time to live."""
+
+    def __init__(self, max_entries: int, max_bytes: int) -> None:
+        self._entries: OrderedDict[bytes, Entry] = OrderedDict()
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: bytes, now: float) -> Entry | None:
+        """The entry, unless absent or expired."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if entry.expires <= now:
+            self._drop(key)
+            return None
+        self._entries.move_to_end(key)
+        return entry
+
+    def put(self, key: bytes, entry: Entry) -> None:
+        """Store an entry; one larger than the whole cache is left out."""
+        if key in self._entries:
+            self._drop(key)
+        if len(entry.body) > self._max_bytes:
+            return
+        self._entries[key] = entry
+        self.bytes += len(entry.body)
+        while len(self._entries) > self._max_entries or self.bytes > self._max_bytes:
+            self._drop(next(iter(self._entries)))
+
+    def _drop(self, key: bytes) -> None:
+        self.bytes -= len(self._entries.pop(key).body)
+
+
+class MemoryKeys:
+    """Gateway keys by digest."""
+
+    def __init__(self, keys: Mapping[bytes, Principal]) -> None:
+        self._keys = keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def find(self, digest: bytes) -> Principal | None:
+        """Who holds the key with this digest. The look-up's time tells of a hash, never of a key."""
+        return self._keys.get(digest)
+
+
+class LiveHealth:
+    """Learned speeds, and what is down: providers without a key, models that keep failing or are rate limited."""
+
+    THRESHOLD = 5
+    COOLDOWN = 15.0
+    _SMOOTH = 0.2
+    _STEP = log(1.15)
+
+    def __init__(self) -> None:
+        self.down: dict[str, str] = {}
+        self.version = 0
+        self._speeds: dict[str, float] = {}
+        self._failures: dict[str, int] = {}
+        self._until: dict[str, float] = {}
+
+    def speed(self, model: str) -> float | None:
+        """Learned output tokens a second."""
+        return self._speeds.get(model)
+
+    def providers(self, reasons: Mapping[str, str]) -> None:
+        """Replace what is known of whole providers (a missing key); models' own state stays."""
+        self.down = {**{k: v for k, v in self.down.items() if k in self._until}, **reasons}
+
+    def succeeded(self, model: str, tokens_per_second: float | None) -> None:
+        """An answer came. The version changes only when the speed moved by about 15 %."""
+        self._failures.pop(model, None)
+        if self._until.pop(model, None) is not None:
+            self.down.pop(model, None)
+        if tokens_per_second is None or tokens_per_second <= 0:
+            return
+        old = self._speeds.get(model)
+        new = tokens_per_second if old is None else old + self._SMOOTH * (tokens_per_second - old)
+        self._speeds[model] = new
+        if old is None or floor(log(old) / self._STEP) != floor(log(new) / self._STEP):
+            self.version += 1
+
+    def failed(self, model: str, reason: str, now: float, pause: float | None = None) -> None:
+        """An attempt failed. After THRESHOLD in a row, or when the provider says how long, the model rests."""
+        count = self._failures[model] = self._failures.get(model, 0) + 1
+        if pause is not None or count >= self.THRESHOLD:
+            self._until[model] = now + (pause if pause is not None else self.COOLDOWN)
+            self.down[model] = reason
+
+    def wake(self, now: float) -> None:
+        """Let models whose rest is over be tried again."""
+        if not self._until:
+            return
+        for model in [m for m, until in self._until.items() if until <= now]:
+            del self._until[model]
+            self.down.pop(model, None)
+            self._failures[model] = self.THRESHOLD - 1
