@@ -19,14 +19,14 @@ DEFAULT_URLS: dict[str, str] = {
 }
 
 
-class Listen(Spec):
+class Listen(Spec, frozen=True):
     """The gateway's address. A sidecar shares the app's network: loopback and a port the app does not use."""
 
     host: Annotated[str, Meta(min_length=1, max_length=253, examples=["127.0.0.1"])] = "127.0.0.1"
     port: Port = 8787
 
 
-class Provider(Spec):
+class Provider(Spec, frozen=True):
     """One upstream. Its name is what models refer to; `protocol` says which wire it speaks."""
 
     protocol: Protocol
@@ -41,7 +41,7 @@ class Provider(Spec):
         return self.base_url or DEFAULT_URLS[self.protocol]
 
 
-class Limits(Spec):
+class Limits(Spec, frozen=True):
     """Bounds on what comes from outside, and on the way out."""
 
     body: Annotated[Size, Meta(description="Largest request body.")] = "10MB"
@@ -50,13 +50,13 @@ class Limits(Spec):
     drain: Annotated[Duration, Meta(description="How long running requests may go on after SIGTERM.")] = "30s"
 
 
-class Cors(Spec):
+class Cors(Spec, frozen=True):
     """Origins that browsers may call from. None by default."""
 
     origins: tuple[Annotated[str, Meta(max_length=256)], ...] = ()
 
 
-class Gateway(Spec, tag_field="kind", tag="gateway"):
+class Gateway(Spec, frozen=True, tag_field="kind", tag="gateway"):
     """The gateway: everything has a default but the providers."""
 
     listen: Listen = Listen()

@@ -71,7 +71,7 @@ SecretRef = Annotated[
     Meta(
         pattern=r"^(\$\{[A-Za-z_][A-Za-z0-9_]*(:-)?\}|env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$",
         max_length=1024,
-        description="Where a secret is found, never the secret itself: ${NAME}, env:NAME or file:/path; ${NAME:-} if it may be absent.",
+        description="Where a secret is, never the secret itself: ${NAME}, env:NAME, file:/path; ${NAME:-} if optional.",
         examples=["${OPENAI_API_KEY}"],
         extra_json_schema={"x-secret": True},
     ),

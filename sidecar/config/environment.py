@@ -82,30 +82,22 @@ class _Expansion:
         return _typed(text, shapes) if node.plain and whole and whole["name"] else text
 
     def _report_unset(self, match: re.Match[str], path: DataPath) -> None:
-        name = match["name"]
-        self.findings.append(
-            Diagnostic(
-                Code.UNSET_VARIABLE,
-                self._severity,
-                f"the environment variable `{name}` is not set",
-                self._place(match, path),
-                f"set it, or give it a default: `${{{name}:-...}}`",
-            )
-        )
+        message = f"the environment variable `{match['name']}` is not set"
+        help = f"set it, or give it a default: `${{{match['name']}:-...}}`"
+        self.findings.append(Diagnostic(Code.UNSET_VARIABLE, self._severity, message, self._place(match, path), help))
 
     def _refuse(self, match: re.Match[str], path: DataPath) -> None:
+        message = "`${` begins no reference to the environment"
         help = "write `${NAME}` or `${NAME:-default}`; a plain `${` is written `$${`"
-        self.findings.append(
-            error(Code.BAD_VALUE, "`${` begins no reference to the environment", self._place(match, path), help)
-        )
+        self.findings.append(error(Code.BAD_VALUE, message, self._place(match, path), help))
 
     def _place(self, match: re.Match[str], path: DataPath) -> Place:
-        """The reference itself where its line shows it, else the whole value."""
+        """The reference itself where the text stands in its line as it is, else the whole value."""
         place = self._document.place(path)
-        start = self._lines[place.line - 1].find(match[0], place.column - 1)
+        start = self._lines[place.line - 1].find(match.string, place.column - 1)
         if start < 0:
             return place
-        return Place(place.file, place.line, start + 1, start + 1 + len(match[0]))
+        return Place(place.file, place.line, start + match.start() + 1, start + match.end() + 1)
 
 
 def _typed(text: str, shapes: Sequence[Schema]) -> Any:
@@ -118,9 +110,11 @@ def _typed(text: str, shapes: Sequence[Schema]) -> Any:
 def _stand_in(shapes: Sequence[Schema], text: str) -> Any:
     """Something the field accepts, for a value that is not known: its example, its default, its first choice."""
     for shape in shapes:
-        for found in (*shape.get("examples", ()), shape.get("default"), *shape.get("enum", ())):
-            if found is not None:
-                return found
+        is_free_text = "string" in types_of(shape) and not shape.keys() & {"enum", "pattern", "format"}
+        known = [] if is_free_text else [shape.get("default"), *shape.get("enum", ())]
+        for value in (*shape.get("examples", ()), *known):
+            if value is not None:
+                return value
     types = {name for shape in shapes for name in types_of(shape)}
     if "string" in types or not types:
         return text

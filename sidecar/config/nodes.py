@@ -28,7 +28,8 @@ _CONSTANTS = {
     **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
     **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
 }
-# Python refuses to read an integer of more than 4,300 digits, and no float holds one of more than 308.
+# Python refuses to read an integer of more than 4,300 digits, and no float holds one of more than 308;
+# a longer one is read as a float.
 _INTEGER = re.compile(r"[-+]?[0-9]{1,300}|0o[0-7]{1,300}|0x[0-9a-fA-F]{1,250}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
@@ -112,7 +113,8 @@ class TreeReader:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, depth)
         if event.tag is not None:
-            self._complain(event, f"tags such as `{event.tag}` are not used here", "remove it; quotes make text")
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            self._complain(event, f"tags such as `{tag}` are not used here", "remove it; quotes make text")
         self._weigh(event, 1)
         if isinstance(event, yaml.ScalarEvent):
             node = self._scalar(event)

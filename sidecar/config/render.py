@@ -13,8 +13,8 @@ from .diagnostic import Diagnostic, Place, Severity
 from .nodes import split_lines
 
 _WIDTH = 100
+_LONGEST = 600
 _TAB = "    "
-_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _COLORS = {Severity.ERROR: "1;31", Severity.WARNING: "1;33"}
 # A field whose name says secret, with a value that is not a reference to one.
 _SECRET = re.compile(
@@ -67,13 +67,13 @@ def render_github(findings: Sequence[Diagnostic]) -> str:
         }
         named = ",".join(f"{name}={_github(str(value), ':,')}" for name, value in properties.items())
         message = finding.message + (f" ({finding.help})" if finding.help else "")
-        lines.append(f"::{finding.severity} {named}::{_github(message)}\n")
+        lines.append(f"::{finding.severity} {named}::{_github(_sentence(message))}\n")
     return "".join(lines)
 
 
 def printable(text: str) -> str:
     """The text with every character that is not simply shown written as an escape."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
     return "".join(_shown(character) for character in text)
 
@@ -82,15 +82,16 @@ class _Page:
     """Renders findings over the lines of their files."""
 
     def __init__(self, sources: Mapping[str, str], masks: Iterable[Place], color: bool) -> None:
-        self._lines = {file: split_lines(text) for file, text in sources.items()}
+        self._sources = sources
         self._color = color
+        self._lines: dict[str, list[str]] = {}
         for place in masks:
-            if lines := self._lines.get(place.file):
+            if place.line <= len(lines := self._source(place.file)):
                 lines[place.line - 1] = _masked(lines[place.line - 1], place.column - 1, place.end_column - 1)
 
     def finding(self, finding: Diagnostic) -> str:
         head = self._paint(f"{finding.severity}[{finding.code}]:", _COLORS[finding.severity])
-        rows = [f"{self._position(finding.place)} {head} {printable(finding.message)}"]
+        rows = [f"{self._position(finding.place)} {head} {_sentence(finding.message)}"]
         rows += self._excerpt(finding.place, finding.help, _COLORS[finding.severity])
         if finding.also is not None:
             place, label = finding.also
@@ -102,16 +103,22 @@ class _Page:
         return self._paint(f"{printable(place.file)}:{place.line}:{place.column}:", "1")
 
     def _excerpt(self, place: Place, help: str | None, color: str) -> list[str]:
-        lines = self._lines.get(place.file, [])
+        lines = self._source(place.file)
         source = lines[place.line - 1] if place.line <= len(lines) else ""
         if not source.strip():
-            return [f"  help: {printable(help)}"] if help else []
+            return [f"  help: {_sentence(help)}"] if help else []
         before, marked, after = _cut(source, place.column - 1, place.end_column - 1)
         caret = self._paint("^" * max(_columns(marked), 1), color)
         gutter = f"  {place.line} |"
-        note = f" {printable(help)}" if help else ""
+        note = f" {_sentence(help)}" if help else ""
         row = f"{gutter} {before}{marked}{after}".rstrip()
         return [row, f"{' ' * (len(gutter) - 1)}| {' ' * _columns(before)}{caret}{note}"]
+
+    def _source(self, file: str) -> list[str]:
+        """The file's lines, without what looks like a secret."""
+        if file not in self._lines:
+            self._lines[file] = [_discreet(line) for line in split_lines(self._sources.get(file, ""))]
+        return self._lines[file]
 
     def _paint(self, text: str, color: str) -> str:
         return f"\x1b[{color}m{text}\x1b[0m" if self._color else text
@@ -119,6 +126,11 @@ class _Page:
 
 def _masked(source: str, start: int, end: int) -> str:
     return source[:start] + "*" * len(source[start:end]) + source[end:]
+
+
+def _discreet(source: str) -> str:
+    match = _SECRET.search(source)
+    return _masked(source, *match.span("value")) if match else source
 
 
 def _cut(source: str, start: int, end: int) -> tuple[str, str, str]:
@@ -148,10 +160,15 @@ def _columns(text: str) -> int:
 def _shown(character: str) -> str:
     if character == "\t":
         return _TAB
-    if unicodedata.category(character) not in _HIDDEN:
+    if character.isprintable():
         return character
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _sentence(text: str) -> str:
+    """A message; it may name a key of the file, and that may be of any length."""
+    return printable(text if len(text) <= _LONGEST else text[:_LONGEST] + "…")
 
 
 def _github(text: str, also: str = "") -> str:

@@ -76,7 +76,11 @@ def syntax_error(failure: yaml.YAMLError, file: str, lines: list[str]) -> Diagno
     noticed = _place(mark or context, file, lines)
     for mistake in _MISTAKES:
         if mistake.sign in problem:
-            if lines[noticed.line - 1][noticed.column - 1 : noticed.column] == "\t":
+            at = lines[noticed.line - 1][max(0, noticed.column - 2) : noticed.column]
+            if at == "${":
+                help = "put it in quotes: '...', or give it a line of its own"
+                return error(Code.SYNTAX, "a `${` inside `[...]` or `{...}` needs quotes", noticed, help)
+            if at.endswith("\t"):
                 return error(Code.SYNTAX, "a tab in the indentation", noticed, "YAML indents with spaces only")
             made = _place(context, file, lines) if mistake.at_context and context else noticed
             also = (noticed, "noticed only here") if noticed.line != made.line else None

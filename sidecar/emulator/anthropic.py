@@ -41,7 +41,7 @@ class Anthropic:
     """`POST /v1/messages`, `GET /v1/models`."""
 
     name = PROTOCOL
-    models: Sequence[str] = ("claude-opus-4-8", "claude-sonnet-4-5", "claude-haiku-4-5")
+    models: Sequence[str] = ("claude-opus-4-8", "claude-sonnet-5", "claude-haiku-4-5")
 
     def admit(self, headers: Mapping[str, str], query: Mapping[str, str], keys: Collection[str]) -> None:
         """`x-api-key`, or a bearer token as newer SDKs send it; and the version of the protocol."""

@@ -155,7 +155,7 @@ class Execution:
             attempt.status = answer.status
             self._watch = Watchdog(answer, plan.total)
             if not 200 <= answer.status < 300:
-                failure = await self._refused(answer, route)
+                failure: Failure | None = await self._refused(answer, route)
             elif chat.stream:
                 failure = await self._first_tokens(attempt, answer)
             else:

@@ -43,14 +43,14 @@ class Holder:
         """Serve with `live` from now on; requests under way finish on what they began with."""
         self.current = live
         self.last = Reload(Outcome.LOADED, self._clock(), text, live.graph.short_hash)
-        self._metrics.reloads.labels(Outcome.LOADED).inc()
+        self._metrics.reloaded(Outcome.LOADED)
         self._show(live)
         self.log("info", "reload", {"outcome": "loaded", "policy": live.graph.short_hash})
 
     def refuse(self, text: str) -> None:
         """Keep what serves, and be loud about it."""
         self.last = Reload(Outcome.REFUSED, self._clock(), text, self.current.graph.short_hash)
-        self._metrics.reloads.labels(Outcome.REFUSED).inc()
+        self._metrics.reloaded(Outcome.REFUSED)
         self._metrics.synchronized.set(0)
         self.log("error", "reload", {"outcome": "refused", "kept": self.last.policy, "findings": text})
 
@@ -73,7 +73,4 @@ class Holder:
         self.log("error", "fault", {"id": request_id, "kind": type(fault).__name__, "frames": frames[-8:]})
 
     def _show(self, live: Live) -> None:
-        self._metrics.loaded.set(self._clock())
-        self._metrics.synchronized.set(1)
-        self._metrics.policy.clear()
-        self._metrics.policy.labels(live.graph.short_hash).set(1)
+        self._metrics.policy(live.graph.short_hash, self._clock())

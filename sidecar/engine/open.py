@@ -1,4 +1,4 @@
-"""The open step: secrets read, stores made or taken over, providers made ready. The only step that touches the world."""
+"""The open step: secrets read, stores made or taken over, providers made ready. The only step that does I/O."""
 
 from collections.abc import Mapping
 from time import time

@@ -109,11 +109,11 @@ class Settler:
         if call.cache != "disabled":
             metrics.cache(call.cache)
         if ending.cancelled:
-            metrics.cancelled.inc()
+            metrics.cancelled()
         if attempts:
             metrics.lost(attempts[-1].lost)
             if attempts[-1].failure is None and attempts[-1].route.model is not attempts[0].route.model:
-                metrics.fallbacks.inc()
+                metrics.fell_back()
 
 
 def _correct_counters(call: Call, attempts: Sequence[Attempt]) -> None:

@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
 from itertools import count
 from time import perf_counter, time
 
 from ..call import Call
-from ..chat import Completion, Failure, FailureKind, Problem
+from ..chat import Completion, Delta, Failure, FailureKind, Problem
 from ..engine.execute import Execution
 from ..engine.failures import problem as failure_problem
 from ..engine.holder import Holder
@@ -36,6 +37,13 @@ class ChatRoute:
         self._settler = settler
         self.running = 0
         self.draining = False
+        self._idle = asyncio.Event()
+
+    async def idle(self) -> None:
+        """Wait until no request runs. New ones must be refused by then (`draining`)."""
+        while self.running:
+            self._idle.clear()
+            await self._idle.wait()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, from its first byte to its ledger row."""
@@ -54,6 +62,8 @@ class ChatRoute:
                 await sent.problem(self._surface, trouble, base_headers(request_id, live))
         finally:
             self.running -= 1
+            if self.draining and not self.running:
+                self._idle.set()
 
     async def _serve(self, scope: Scope, receive: Receive, sent: Sent, live: Live, request_id: str) -> None:
         started = perf_counter()
@@ -159,7 +169,7 @@ class ChatRoute:
         headers += [*attempt_headers(attempts, None), SSE]
         await sent.head(200, headers)
         kept: list[bytes] | None = [] if call.cache_key is not None else None
-        deltas = execution.pending
+        deltas: Sequence[Delta] | None = execution.pending
         while deltas is not None:
             data = encoder.encode(deltas)
             if data:

@@ -44,7 +44,7 @@ async def listening(app: ASGIApp, host: str, port: int) -> AsyncIterator[str]:
         shown = f"[{host}]" if ":" in host else host
         yield f"http://{shown}:{port}"
     finally:
-        server.stop()
+        server.stop()  # type: ignore[no-untyped-call]
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
@@ -74,8 +74,7 @@ async def drain(running: Running) -> None:
     running.holder.log("info", "draining", {"running": running.chat.running, "grace_s": grace})
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(grace):
-            while running.chat.running:
-                await asyncio.sleep(0.05)
+            await running.chat.idle()
 
 
 def _claim(host: str, port: int) -> int:

@@ -19,7 +19,7 @@ from .base import NEXT, REFUSE, Problem, Run, Scope, StageSpec
 KEY_PREFIX = "gw_"
 
 
-class Key(Spec):
+class Key(Spec, frozen=True):
     """One gateway key: exactly one of `hash` (sha256:<64 hex>) and `secret` (where the text is found)."""
 
     name: Name
@@ -30,7 +30,7 @@ class Key(Spec):
     models: Annotated[tuple[Name, ...], Meta(description="Models this key may name or be routed to; empty: all.")] = ()
 
 
-class Authenticate(StageSpec, tag="authenticate"):
+class Authenticate(StageSpec, frozen=True, tag="authenticate"):
     """Accepts `Authorization: Bearer <key>` and `x-api-key: <key>`."""
 
     keys: tuple[Key, ...] = ()

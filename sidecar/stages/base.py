@@ -47,7 +47,7 @@ class Problem(Struct, frozen=True):
     warning: bool = False
 
 
-class StageSpec(Spec, tag_field="kind"):
+class StageSpec(Spec, frozen=True, tag_field="kind"):
     """Fields every stage has."""
 
     name: Annotated[Name, Meta(description="The node's name in the graph; the kind when absent.")] | None = None

@@ -17,7 +17,7 @@ from .base import NEXT, RESPOND, Run, Scope, StageSpec
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
-class Cache(StageSpec, tag="cache"):
+class Cache(StageSpec, frozen=True, tag="cache"):
     """Exact cache. A caller bypasses it with `x-sidecar-cache: no-store` or renews it with `refresh`."""
 
     ttl: Duration = "1h"

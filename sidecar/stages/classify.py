@@ -21,7 +21,7 @@ ABSTAIN = "abstain"
 PINNED = "pinned"
 
 
-class Rule(Spec):
+class Rule(Spec, frozen=True):
     """`when` holds -> `tier`."""
 
     name: Name
@@ -29,7 +29,7 @@ class Rule(Spec):
     tier: Name
 
 
-class Classify(StageSpec, tag="classify"):
+class Classify(StageSpec, frozen=True, tag="classify"):
     """Each tier is an outcome, so `on: {expert: other_node}` can branch; `abstain` means that no rule held."""
 
     tiers: Annotated[tuple[Name, ...], Meta(min_length=1, description="All tiers, cheapest first.")] = (

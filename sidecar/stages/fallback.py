@@ -12,14 +12,14 @@ from ..spec import Duration, Name, Spec, seconds
 from .base import EXECUTE, REFUSE, Problem, Run, Scope, StageSpec
 
 
-class Backoff(Spec):
+class Backoff(Spec, frozen=True):
     """Exponential, with full jitter."""
 
     initial: Duration = "250ms"
     max: Duration = "4s"
 
 
-class Timeouts(Spec):
+class Timeouts(Spec, frozen=True):
     """How long to wait: to connect, for the first token, between tokens, and for everything."""
 
     connect: Duration = "5s"
@@ -28,7 +28,7 @@ class Timeouts(Spec):
     total: Duration = "10m"
 
 
-class Fallback(StageSpec, tag="fallback"):
+class Fallback(StageSpec, frozen=True, tag="fallback"):
     """The chosen model first, then its own chain if it has one, else the next best candidates."""
 
     alternatives: Annotated[int, Meta(ge=0, le=5, description="Models tried after the first.")] = 2

@@ -25,7 +25,7 @@ Rate = Annotated[
 ]
 
 
-class Limit(Spec):
+class Limit(Spec, frozen=True):
     """One limit for each key or each address."""
 
     per: Annotated[Literal["key", "ip"], Meta(description="Who shares one counter.")]
@@ -38,7 +38,7 @@ def _rate(text: str) -> tuple[int, float]:
     return int(count), _PERIODS[unit]
 
 
-class RateLimit(StageSpec, tag="rate_limit"):
+class RateLimit(StageSpec, frozen=True, tag="rate_limit"):
     """Refuses with 429 and retry-after what is over a limit; a refused request takes nothing."""
 
     limits: tuple[Limit, ...] = (Limit(per="key", requests="60/m"), Limit(per="ip", requests="100/m"))

@@ -29,7 +29,7 @@ STRATEGIES = {
 _OUTPUT_GUESS = 256
 
 
-class WeightSpec(Spec):
+class WeightSpec(Spec, frozen=True):
     """Only the proportions count; at least one weight must be above zero."""
 
     cost: Percent = 40
@@ -37,7 +37,7 @@ class WeightSpec(Spec):
     speed: Percent = 25
 
 
-class TierSpec(Spec):
+class TierSpec(Spec, frozen=True):
     """The candidates of one tier: names or globs, narrowed by quality."""
 
     models: Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(description="Names or globs.")] = ("*",)
@@ -48,7 +48,7 @@ class TierSpec(Spec):
     output_tokens: Annotated[Count, Meta(description="Expected output when the caller sets no limit.")] = _OUTPUT_GUESS
 
 
-class Score(StageSpec, tag="score"):
+class Score(StageSpec, frozen=True, tag="score"):
     """`strategy` and `weights` hold for all tiers unless a tier or the caller says otherwise."""
 
     strategy: Name = BALANCED
@@ -63,17 +63,16 @@ class Score(StageSpec, tag="score"):
     def problems(self, scope: Scope) -> list[Problem]:
         """Names that do not exist, tiers without a candidate, weights that are all zero."""
         known = {BALANCED, *STRATEGIES, *self.strategies}
-        found = []
-        named = [(("strategy",), self.strategy)]
+        found: list[Problem] = []
+        named: list[tuple[tuple[str, ...], str]] = [(("strategy",), self.strategy)]
         named += [(("tiers", n, "strategy"), t.strategy) for n, t in self.tiers.items() if t.strategy]
         for path, name in named:
             if name not in known:
                 help_ = f"strategies are: {', '.join(sorted(known))}"
                 found.append(Problem(path, Code.UNKNOWN_STRATEGY, f"`{name}` is not a strategy", help_))
-        for path, weights in [
-            (("weights",), self.weights),
-            *((("strategies", n), w) for n, w in self.strategies.items()),
-        ]:
+        weighted: list[tuple[tuple[str, ...], WeightSpec]] = [(("weights",), self.weights)]
+        weighted += [(("strategies", n), w) for n, w in self.strategies.items()]
+        for path, weights in weighted:
             if not weights.cost + weights.quality + weights.speed:
                 found.append(Problem(path, Code.BAD_VALUE, "all weights are zero"))
         for name, tier in self.tiers.items():

@@ -61,10 +61,13 @@ class Cache(Protocol):
 class Health(Protocol):
     """What is known of providers and models right now."""
 
-    down: Mapping[str, str]
-    """Model id or provider name -> why nothing may be sent there."""
-    version: int
-    """Changes when a learned speed changed enough to matter."""
+    @property
+    def down(self) -> Mapping[str, str]:
+        """Model id or provider name -> why nothing may be sent there."""
+
+    @property
+    def version(self) -> int:
+        """Changes when a learned speed changed enough to matter."""
 
     def speed(self, model: str) -> float | None:
         """Learned output tokens a second, or None before the first answers."""

@@ -46,10 +46,13 @@ class Row(Struct, frozen=True, kw_only=True):
 class Ledger(Protocol):
     """A durable, append-only record of attempts. `add` never blocks."""
 
-    depth: int
-    """Rows waiting to be written."""
-    fault: str | None
-    """Why rows cannot be written now, or None."""
+    @property
+    def depth(self) -> int:
+        """Rows waiting to be written."""
+
+    @property
+    def fault(self) -> str | None:
+        """Why rows cannot be written now, or None."""
 
     def add(self, row: Row) -> None:
         """Hand a row over."""

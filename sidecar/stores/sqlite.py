@@ -61,7 +61,7 @@ class SQLiteLedger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.fault: str | None = None
+        self._fault: str | None = None
         self.dropped = 0
         self._queue: SimpleQueue[Row | asyncio.Future[None] | None] = SimpleQueue()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +73,11 @@ class SQLiteLedger:
     def depth(self) -> int:
         """Rows waiting to be written."""
         return self._queue.qsize()
+
+    @property
+    def fault(self) -> str | None:
+        """Why rows cannot be written now, or None."""
+        return self._fault
 
     def add(self, row: Row) -> None:
         """Hand a row over; never blocks. Past MAX_WAITING rows are dropped and counted."""
@@ -138,9 +143,9 @@ class SQLiteLedger:
             with db.conn:
                 db.conn.executemany(_INSERT, rows)
         except sqlite3.Error as fault:
-            self.fault = f"{self.path}: {fault}"
+            self._fault = f"{self.path}: {fault}"
             return len(rows) > MAX_WAITING
-        self.fault = None
+        self._fault = None
         return True
 
 
