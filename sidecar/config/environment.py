@@ -20,6 +20,9 @@ _REFERENCE = re.compile(
     re.VERBOSE,
 )
 
+# How Python shows bytes of the environment that are not UTF-8; no JSON and no header could carry them.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 
 def expand(
     document: Document, schema: Schema, environ: Mapping[str, str], strict: bool
@@ -60,26 +63,34 @@ class _Expansion:
         return self.value(child, inside(shapes, parent.data, path[-1], self._definitions), path)
 
     def _text(self, node: Node, shapes: Sequence[Schema], path: DataPath) -> Any:
-        unset: list[str] = []
+        unknown = False
 
         def replace(match: re.Match[str]) -> str:
+            nonlocal unknown
             if match["dollar"]:
                 return "$"
             if match["open"]:
                 self._refuse(match, path)
                 return match[0]
-            text = self._environ.get(match["name"]) or match["default"]
-            if text is None and match["name"] not in self._environ:
+            text = self._environ.get(match["name"]) or match["default"] or ""
+            if not text and match["default"] is None and match["name"] not in self._environ:
                 self._report_unset(match, path)
-                unset.append(match["name"])
-                return str(match["name"]).lower()
-            return text or ""
+            elif _SURROGATE.search(text):
+                self._report_bytes(match, path)
+            else:
+                return text
+            unknown = True
+            return str(match["name"]).lower()
 
         text = _REFERENCE.sub(replace, node.data)
-        if unset:
+        if unknown:
             return _stand_in(shapes, text)
         whole = _REFERENCE.fullmatch(node.data)
         return _typed(text, shapes) if node.plain and whole and whole["name"] else text
+
+    def _report_bytes(self, match: re.Match[str], path: DataPath) -> None:
+        message = f"the environment variable `{match['name']}` is not UTF-8 text"
+        self.findings.append(error(Code.BAD_VALUE, message, self._place(match, path)))
 
     def _report_unset(self, match: re.Match[str], path: DataPath) -> None:
         message = f"the environment variable `{match['name']}` is not set"

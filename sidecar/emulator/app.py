@@ -15,7 +15,7 @@ from .draw import Draw
 from .ollama import VERSION
 from .prompt import Prompt, Refusal
 from .record import Recorded, Ring
-from .routes import Route, find
+from .routes import REQUESTS, Route, find
 from .script import Cues, Reply, Script
 from .wire import encode
 
@@ -83,7 +83,7 @@ class Emulator:
         prompt: Prompt | None = None
         try:
             await self._receive(route, entry, receive)
-            if route.action != "requests":
+            if entry.path != REQUESTS:
                 route.wire.admit(entry.headers, entry.query, self._script.keys)
             if route.action != "chat":
                 return self._plain(route, entry)
@@ -102,7 +102,7 @@ class Emulator:
             entry.raw = await delivery.body(receive, entry.headers.get("content-length"))
         finally:
             # Recorded even where the body never came whole; but asking for the record leaves no trace in it.
-            if route.action != "requests":
+            if entry.path != REQUESTS:
                 self.requests.add(entry)
 
     def _offered(self, prompt: Prompt) -> None:

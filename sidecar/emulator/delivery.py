@@ -14,6 +14,7 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = Sequence[tuple[str, str]]
 
 MAX_BODY = 32 * 2**20
+_LINGER = 1.0
 
 
 class Disconnected(Exception):
@@ -35,7 +36,13 @@ class Caller:
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._watch is not None and not self._watch.done():
+        if self._watch is None:
+            return
+        if kind is None:
+            # Once the answer is out, `receive` reports the end by itself. Waiting for that, because cancelling a
+            # pending `receive` costs Granian a thread that never ends.
+            await asyncio.wait((self._watch,), timeout=_LINGER)
+        if not self._watch.done():
             self._watch.cancel()
             await asyncio.wait((self._watch,))
 

@@ -216,7 +216,8 @@ class _Maker:
             if whole:
                 raise Unsatisfiable("no integer lies between the bounds")
             return (low + high) / 2
-        number = (first + self._draw.below(min(last - first + 1, 40))) * step
+        # Rounded, because 70 * 0.01 is a little more than 0.7.
+        number = round((first + self._draw.below(min(last - first + 1, 40))) * step, 9)
         return int(number) if whole or number.is_integer() else number
 
     def _string(self, schema: Schema, name: str) -> str:

@@ -53,7 +53,7 @@ def parse(data: bytes) -> Catalogue | str:
         catalogue = _decoder.decode(data)
     except msgspec.ValidationError as fault:
         return f"does not fit the schema: {fault}"
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         return f"is not JSON: {fault}"
     for card, name, other in name_clashes(catalogue.models):
         return f"two models are called `{name}`: `{other}` and `{card.id}`"

@@ -80,14 +80,19 @@ def merge(base: Sequence[ModelCard], overrides: Mapping[str, ModelSpec]) -> Merg
         problems += found
         if card is not None:
             changed[key] = card
-    for card, name, other in name_clashes(changed.values()):
-        key = card.id if card.id in overrides else other
-        rival = other if key == card.id else card.id
-        problems.append(CardProblem((key, "aliases"), f"the name `{name}` already belongs to `{rival}`"))
-    faulty = {str(problem.path[0]) for problem in problems}
     originals = {card.id: card for card in base}
-    kept = (originals.get(key) if key in faulty else card for key, card in changed.items())
-    return Merged(tuple(card for card in kept if card is not None), tuple(problems))
+    faulty = {str(problem.path[0]) for problem in problems}
+    while True:
+        # A faulty entry gives way to its original, whose names may clash in turn: look until nothing does.
+        kept = (originals.get(key) if key in faulty else card for key, card in changed.items())
+        cards = tuple(card for card in kept if card is not None)
+        clash = next(iter(name_clashes(cards)), None)
+        if clash is None:
+            return Merged(cards, tuple(problems))
+        later, name, earlier = clash
+        key, rival = (later.id, earlier) if later.id in overrides.keys() - faulty else (earlier, later.id)
+        problems.append(CardProblem((key, "aliases"), f"the name `{name}` already belongs to `{rival}`"))
+        faulty.add(key)
 
 
 def _card(key: str, spec: ModelSpec, known: Mapping[str, ModelCard]) -> tuple[ModelCard | None, list[CardProblem]]:

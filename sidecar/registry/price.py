@@ -7,6 +7,7 @@ A model without a price has no PriceList at all: None is "not known", which is n
 from collections.abc import Iterable
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
+from operator import attrgetter
 
 from msgspec import Struct
 
@@ -18,6 +19,7 @@ NANO = 10**9
 
 _MILLION = 10**6
 _METERS = tuple(name for name in Usage.__struct_fields__ if name.endswith("_tokens"))
+_counts = attrgetter(*_METERS)
 
 
 class Rates(Struct, frozen=True):
@@ -160,5 +162,7 @@ def _rates(level: Price | PriceTier, price: Price) -> Rates:
 
 def _without_negatives(usage: Usage) -> Usage:
     """Usage as is, or with negative counts as 0: no provider's slip may pay money back."""
-    counts = {name: getattr(usage, name) for name in _METERS}
-    return usage if min(counts.values()) >= 0 else Usage(**{name: max(0, n) for name, n in counts.items()})
+    counts = _counts(usage)
+    if min(counts) >= 0:
+        return usage
+    return Usage(**{name: max(0, count) for name, count in zip(_METERS, counts, strict=True)})

@@ -82,6 +82,7 @@ def build(running: Running) -> ASGIApp:
         openapi_config=None,
         response_headers=SECURITY_HEADERS,
         exception_handlers={HTTPException: not_found},
+        logging_config=None,
         debug=False,
     )
 

@@ -4,7 +4,7 @@ A model the caller names is pinned: it is checked, not scored.
 """
 
 from fnmatch import fnmatchcase
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
@@ -45,6 +45,10 @@ class TierSpec(Spec, frozen=True):
     min_quality: Percent | None = None
     max_quality: Percent | None = None
     strategy: Name | None = None
+    otherwise: Annotated[
+        Literal["default"] | None,
+        Meta(description="`default`: when no model of this tier can serve, those of the default may."),
+    ] = None
     output_tokens: Annotated[Count, Meta(description="Expected output when the caller sets no limit.")] = _OUTPUT_GUESS
 
 
@@ -95,6 +99,7 @@ class _Table(Struct, frozen=True):
     ranking: Ranking
     strategy: str
     output_tokens: int
+    spills: bool
 
 
 class _Chooser:
@@ -124,6 +129,8 @@ class _Chooser:
         share = output_share(features.tokens, features.max_tokens or table.output_tokens)
         ranked = table.ranking.order(weights, share, call.state.health)
         _pick(call, ranked)
+        if not call.chain and table.spills:
+            _pick(call, self._default.ranking.order(weights, share, call.state.health))
         if call.details is not None:
             rows = table.ranking.explain(weights, share, call.state.health)
             call.note(self._node, {"strategy": strategy, "weights": weights, "candidates": rows})
@@ -217,7 +224,8 @@ def candidates(tier: TierSpec, registry: Registry) -> tuple[Model, ...]:
 
 
 def _table(tier: TierSpec, spec: Score, registry: Registry) -> _Table:
-    return _Table(Ranking(candidates(tier, registry)), tier.strategy or spec.strategy, tier.output_tokens)
+    ranking = Ranking(candidates(tier, registry))
+    return _Table(ranking, tier.strategy or spec.strategy, tier.output_tokens, tier.otherwise is not None)
 
 
 def _tier_problems(path: tuple[str, ...], tier: TierSpec, registry: Registry) -> list[Problem]:
@@ -227,7 +235,7 @@ def _tier_problems(path: tuple[str, ...], tier: TierSpec, registry: Registry) ->
             close = registry.suggest(name)
             help_ = f"did you mean `{close}`?" if close else "`sidecar models` lists them"
             found.append(Problem((*path, "models", index), Code.UNKNOWN_MODEL, f"`{name}` is not a model", help_))
-    if not found and not candidates(tier, registry):
+    if not found and tier.otherwise is None and not candidates(tier, registry):
         message = "no model of a configured provider is a candidate"
         found.append(Problem((*path, "models"), Code.NO_CANDIDATES, message, warning=True))
     return found

@@ -20,7 +20,7 @@ def main(argv: list[str]) -> int:
     if not Path("/proc/self/smaps_rollup").exists():
         say("this harness needs Linux (/proc, CPU affinity)")
         return 2
-    for name in (signal.SIGTERM, signal.SIGHUP):
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, _interrupted)
     signal.signal(signal.SIGALRM, _out_of_time)
     names = [name for name in BUILDERS if name in options.only]

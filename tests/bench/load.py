@@ -45,8 +45,8 @@ class Target:
 class Sample:
     """One run of one server. Latencies in milliseconds.
 
-    Shares of the servers' core: `busy` what the server used (user and system), `idle` what nobody used, `foreign` what
-    the user code of other programs took (or the host, under this virtual machine).
+    Shares: `busy` what the server used of its core, `idle` what nobody used of it, `foreign` what the user code of other
+    programs (or the host of this virtual machine) took, on the core where that was more.
     """
 
     complete: int

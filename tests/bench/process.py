@@ -1,11 +1,10 @@
 """Processes under measurement: started on one core, timed, weighed, paused, and always stopped.
 
 Every server is the leader of its own session, so that all its processes can be found (`/proc`), measured and ended
-together. The kernel ends a leader whose harness dies (`PR_SET_PDEATHSIG`); `stop` ends the whole session.
+together.
 """
 
 import contextlib
-import ctypes
 import os
 import resource
 import signal
@@ -16,8 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_PR_SET_PDEATHSIG = 1
 _LOG_LIMIT = 1 << 30
 _TICKS = os.sysconf("SC_CLK_TCK")
 _ports = iter(range(21200, 29000))
@@ -66,6 +63,10 @@ class Server:
                 start_new_session=True,
                 preexec_fn=pinned(cpu),  # noqa: PLW1509 - the harness has one thread
             )
+
+    @property
+    def session(self) -> int:
+        return self._leader.pid
 
     def wait_ready(self) -> float:
         """Seconds from the start to the first 200 at the readiness address."""
@@ -198,15 +199,11 @@ def core_seconds(cpu: int) -> tuple[float, float]:
 
 
 def pinned(cpu: int) -> Callable[[], None]:
-    """For a new process: stay on this core, end with the harness, and do not fill the disk."""
-    parent = os.getpid()
+    """For a new process: stay on this core and do not fill the disk."""
 
     def prepare() -> None:
         os.sched_setaffinity(0, {cpu})
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         resource.setrlimit(resource.RLIMIT_FSIZE, (_LOG_LIMIT, _LOG_LIMIT))
-        if os.getppid() != parent:
-            os._exit(1)
 
     return prepare
 

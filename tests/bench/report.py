@@ -116,7 +116,7 @@ def notes(bench: Bench) -> list[str]:
 
 
 def goals(bench: Bench) -> list[tuple[str, str, str, str]]:
-    """(goal, wanted, measured, reached | not reached | not measured); rates are compared round by round."""
+    """(goal, wanted, measured, verdict); rates are compared round by round."""
     out = []
     for goal in GOALS:
         sign = "<=" if goal.most else ">="
@@ -128,7 +128,8 @@ def goals(bench: Bench) -> list[tuple[str, str, str, str]]:
         value = median(values)
         spread = f" ({min(values):.3g} to {max(values):.3g})" if len(values) > 1 else ""
         fine = value <= goal.limit if goal.most else value >= goal.limit
-        out.append((goal.text, wanted, f"{value:.3g}{spread}", "reached" if fine else "NOT REACHED"))
+        verdict = ("reached" if fine else "NOT REACHED") + (", but noisy" if _noisy(bench, goal) else "")
+        out.append((goal.text, wanted, f"{value:.3g}{spread}", verdict))
     return out
 
 
@@ -144,6 +145,14 @@ def _values(bench: Bench, goal: Goal) -> list[float]:
         return [min(own.starts) / min(other.starts)] if own and other and own.starts and other.starts else []
     mine = rates(bench.results.get("sidecar-cache" if goal.figure == "cache" else "sidecar"), goal.figure)
     return [a / b for a, b in zip(mine, rates(other, kind), strict=False) if b]
+
+
+def _noisy(bench: Bench, goal: Goal) -> bool:
+    """Did other programs disturb one of the two sides in half of the rounds?"""
+    name, _, kind = goal.other.partition(".")
+    own = "sidecar-cache" if goal.figure == "cache" else "sidecar"
+    sides = [bench.results[n].samples.get(k, []) for n, k in ((own, goal.figure), (name, kind)) if n in bench.results]
+    return any(runs and median(s.foreign for s in runs) > _NOISE for runs in sides)
 
 
 def machine(bench: Bench) -> dict[str, str]:

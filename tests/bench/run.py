@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -80,6 +81,11 @@ class Bench:
         port = free_port()
         argv = [sys.executable, "-m", "tests.bench.upstream", str(port)]
         launch = Launch(argv, port, "/count", ROOT, environment(HOME=str(self._scratch)))
+        self._guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py")), str(self._scratch)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
         try:
             self._start("direct", launch, self.plan.load_cpu)
         except BaseException:
@@ -94,6 +100,8 @@ class Bench:
             server.end()
         for name in list(self._servers):
             self._stop(name)
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            self._guard.communicate(b"done\n", timeout=10)
 
     def build(self, names: list[str], *, may_install: bool) -> None:
         """Configure the chosen rows; what cannot be measured here is skipped with its reason."""
@@ -110,15 +118,15 @@ class Bench:
         """Start-up time and idle memory of each. Those on this interpreter first, with no other server beside them."""
         for result in sorted(self.results.values(), key=lambda r: not r.row.own_python):
             if result.row.launch is not None:
-                self._guard(result, self._weigh_one)
+                self._attempt(result, self._weigh_one)
 
     def rounds(self) -> None:
         """A B C, A B C, ...: all servers alive, all but one frozen."""
         for result in self.results.values():
-            self._guard(result, self._make_ready)
+            self._attempt(result, self._make_ready)
         for number in range(1, self.plan.rounds + 1):
             for result in self.results.values():
-                self._guard(result, self._round)
+                self._attempt(result, self._round)
             found = (f"{r.row.name} {_last(r)}" for r in self.results.values() if not r.failure)
             say(f"round {number}/{self.plan.rounds}: " + ", ".join(found))
 
@@ -143,7 +151,7 @@ class Bench:
         else:
             self.decision = json.loads(done.stdout.strip().splitlines()[-1])
 
-    def _guard(self, result: Result, step: Callable[[Result], None]) -> None:
+    def _attempt(self, result: Result, step: Callable[[Result], None]) -> None:
         """A server that fails leaves the run, with its reason; the others go on."""
         if result.failure:
             return
@@ -206,15 +214,14 @@ class Bench:
         return load.run(row.target, seconds, self.plan.connections, stream=stream, scratch=self._scratch)
 
     def _measure(self, row: Row, kind: str, server: Server) -> Sample:
-        asked, used, core = self._asked(), server.cpu(), core_seconds(self.plan.server_cpu)
+        asked, used, before = self._asked(), sum(server.cpu()), self._surroundings(row, server)
         sample = self._load(row, kind, self.plan.seconds)
-        user, system = (now - before for now, before in zip(server.cpu(), used, strict=True))
-        others, idle = (now - before for now, before in zip(core_seconds(self.plan.server_cpu), core, strict=True))
+        used = sum(server.cpu()) - used
+        idle, *others = (b - a for a, b in zip(before, self._surroundings(row, server), strict=True))
         asked = self._asked() - asked
-        sample.busy = min(1.0, (user + system) / sample.seconds)
-        if row.launch is not None:
-            sample.foreign = max(0.0, others - user) / sample.seconds
-            sample.idle = idle / sample.seconds
+        sample.busy = min(1.0, used / sample.seconds)
+        sample.idle = min(1.0, idle / sample.seconds)
+        sample.foreign = max(0.0, *others) / sample.seconds
         sample.rate = (sample.complete + self._begun(row, kind, sample)) / sample.seconds
         if sample.errors > sample.complete / 1000:
             raise BenchError(f"{sample.errors} errors beside {sample.complete} answers ({kind})")
@@ -223,6 +230,14 @@ class Bench:
         if kind != "cache" and asked < sample.complete * 0.98:
             raise BenchError(f"{sample.complete} answers ({kind}), only {asked} of them from the upstream")
         return sample
+
+    def _surroundings(self, row: Row, server: Server) -> tuple[float, float, float]:
+        """Seconds so far: idle on the servers' core, and what other programs' user code took on either core."""
+        user, idle = core_seconds(self.plan.server_cpu)
+        load_user, _ = core_seconds(self.plan.load_cpu)
+        mine = sum(resource.getrusage(who).ru_utime for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        load_side = load_user - mine - self._servers["direct"].cpu()[0]
+        return idle, 0.0 if row.launch is None else user - server.cpu()[0], load_side
 
     def _begun(self, row: Row, kind: str, sample: Sample) -> float:
         """The streams that were under way at the end, in whole streams by their bytes: matters only to slow servers."""
@@ -238,6 +253,9 @@ class Bench:
     def _start(self, name: str, launch: Launch | None, cpu: int) -> float:
         assert launch is not None
         self._servers[name] = Server(launch, cpu, self._scratch / f"{name}.log")
+        assert self._guard.stdin is not None
+        self._guard.stdin.write(b"%d\n" % self._servers[name].session)
+        self._guard.stdin.flush()
         return self._servers[name].wait_ready()
 
     def _stop(self, name: str) -> None:

@@ -28,7 +28,7 @@ class Live(NamedTuple):
 @contextmanager
 def live(script: Script | None = None) -> Iterator[Live]:
     app = Emulator(script)
-    ready: "list[int]" = []
+    ready: list[int] = []
     up, down = threading.Event(), None
     loop = asyncio.new_event_loop()
 

@@ -253,8 +253,17 @@ PIECES = st.one_of(
         st.fixed_dictionaries(
             {
                 "type": st.sampled_from(
-                    ["message_start", "content_block_start", "content_block_delta", "content_block_stop"]
-                    + ["message_delta", "message_stop", "error", "ping", "x"]
+                    [
+                        "message_start",
+                        "content_block_start",
+                        "content_block_delta",
+                        "content_block_stop",
+                        "message_delta",
+                        "message_stop",
+                        "error",
+                        "ping",
+                        "x",
+                    ]
                 )
             },
             optional={

@@ -1,0 +1,36 @@
+"""`sidecar keys create NAME`: a gateway key, shown once, and the entry with its hash for `policies/`."""
+
+import argparse
+import sys
+
+from ..identity.keys import generate, hash_text, well_formed
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Make one, or hash one that is there."""
+    verbs = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    create = verbs.add_parser("create", help="a new key")
+    create.add_argument("name")
+    create.add_argument("--tenant", default="default")
+    hashed = verbs.add_parser("hash", help="the hash of a key read from standard input")
+    hashed.set_defaults(what="hash")
+
+
+def action(options: argparse.Namespace) -> int:
+    """0; the key itself goes to standard output only, so that a log of standard error never holds it."""
+    if options.what == "hash":
+        key = sys.stdin.readline().strip()
+        if not key:
+            sys.stderr.write("sidecar keys hash: no key on standard input\n")
+            return 2
+        if key.startswith("gw_") and not well_formed(key):
+            sys.stderr.write("note: the checksum of this key is wrong; is it complete?\n")
+        sys.stdout.write(hash_text(key) + "\n")
+        return 0
+    key = generate()
+    sys.stdout.write(f"{key}\n")
+    sys.stderr.write(
+        "shown once; put this under `keys:` of `kind: authenticate`:\n\n"
+        f"  - name: {options.name}\n    hash: {hash_text(key)}\n    tenant: {options.tenant}\n"
+    )
+    return 0
