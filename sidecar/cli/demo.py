@@ -74,9 +74,9 @@ def action(options: argparse.Namespace) -> int:
 async def _demo(folder: Path, key: str, options: argparse.Namespace) -> int:
     from ..emulator import Emulator
     from ..emulator import running as emulating
-    from ..server.run import listening
-    from ..server.state import running
+    from ..listen import listening
     from ..server.app import build
+        from ..server.state import running
 
     entry = _configuration(folder, key)
     stop = asyncio.Event()
@@ -88,7 +88,8 @@ async def _demo(folder: Path, key: str, options: argparse.Namespace) -> int:
         loaded = load(entry, environ, strict=True)
         log = stack.enter_context((folder / "sidecar.log").open("wb"))
         gateway = await stack.enter_async_context(running(entry, loaded, environ, log))
-        base = await stack.enter_async_context(listening(build(gateway), options.host, options.port))
+        bound = await stack.enter_async_context(listening(build(gateway), options.host, options.port))
+        base = f"http://{options.host}:{bound}"
         await _table(base, key, gateway)
         sys.stdout.write(
             f"\nbase URL   {base}/v1\nkey        {key}\nstatus     {base}/status\n"

@@ -8,7 +8,10 @@ import msgspec
 from ..registry.index import Model
 from .config import config_option, read
 
-_HEAD = f"{'model':<36} {'provider':<12} {'context':>9} {'input':>8} {'output':>8} {'quality':>7} {'tok/s':>6}  capabilities"
+_HEAD = (
+    f"{'model':<36} {'provider':<12} {'context':>9} {'input':>8} {'output':>8} "
+    f"{'quality':>7} {'tok/s':>6}  capabilities"
+)
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -4,10 +4,10 @@ It serves `sidecar emulate`, `sidecar demo`, the tests and the benchmark. It sha
 adapters on purpose: a misreading of a wire format there must meet an independent reading here.
 """
 
+from ..listen import listening as running
 from .app import Emulator
 from .record import Recorded
 from .script import Match, Reply, Script, ScriptedCall, ScriptedUsage
-from .serve import running
 
 __all__ = [
     "Emulator",

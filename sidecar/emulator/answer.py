@@ -18,7 +18,6 @@ from .script import Reply
 _TWO = re.compile(r"\b(two|twice|both|2)\b", re.IGNORECASE)
 _MIN_CACHED = 1024
 _REMEMBERED = 4096
-_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NOTHING = Reply()
 
 _encode = msgspec.json.Encoder().encode
@@ -104,7 +103,7 @@ def compose(prompt: Prompt, reply: Reply | None, memory: Memory, serial: int, no
         prompt=prompt,
         answers=answers,
         usage=_usage(prompt, script, answers, memory.figures(prompt)),
-        id=Draw(seed ^ serial).letters(24, _ALPHABET),
+        id=Draw(seed ^ serial).identifier(24),
         created=int(now),
         chunks=script.chunks,
         reasoning_shown=prompt.show or script.reasoning is not None,
@@ -160,11 +159,11 @@ def _text(prompt: Prompt, script: Reply, draw: Draw, called: bool) -> str:
 def _calls(prompt: Prompt, script: Reply, seed: int, serial: int) -> list[Call]:
     names = Draw(seed ^ serial ^ 0x5CA1AB1E)
     if script.tool_calls:
-        return [Call(names.letters(24, _ALPHABET), one.name, one.arguments) for one in script.tool_calls]
+        return [Call(names.identifier(24), one.name, one.arguments) for one in script.tool_calls]
     if script.text is not None or script.json is not None:
         return []
     return [
-        Call(names.letters(24, _ALPHABET), tool.name, _arguments(tool, seed + place))
+        Call(names.identifier(24), tool.name, _arguments(tool, seed + place))
         for place, tool in enumerate(_called(prompt))
     ]
 

@@ -19,7 +19,6 @@ from .routes import REQUESTS, Route, find
 from .script import Cues, Reply, Script
 from .wire import encode
 
-_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _JSON = ("content-type", "application/json")
 
 
@@ -175,4 +174,4 @@ async def _lifespan(receive: Receive, send: Send) -> None:
 
 
 def _request_id(serial: int) -> str:
-    return Draw(serial).letters(24, _BASE58)
+    return Draw(serial).identifier(24)

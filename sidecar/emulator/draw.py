@@ -1,5 +1,6 @@
 """A tiny deterministic source of choices: the same seed gives the same answer on every machine and version."""
 
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -31,12 +32,8 @@ class Draw:
         """One of the options."""
         return options[self.number() % len(options)]
 
-    def letters(self, count: int, alphabet: str) -> str:
-        """A made-up identifier."""
-        number, size, out = 0, len(alphabet), []
-        for _ in range(count):
-            if not number:
-                number = self.number()
-            number, place = divmod(number, size)
-            out.append(alphabet[place])
-        return "".join(out)
+    def identifier(self, length: int) -> str:
+        """A made-up identifier of letters and digits."""
+        words = (length * 6 + 63) // 64
+        raw = b"".join(self.number().to_bytes(8, "big") for _ in range(words))
+        return b64encode(raw, b"Zz")[:length].decode()

@@ -74,6 +74,7 @@ _SCHEMA = frozenset(
 )
 _OPAQUE = frozenset(("args", "response", "parameters", "parametersJsonSchema", "responseSchema", "responseJsonSchema"))
 _SNAKE = re.compile(r"(?<=[a-z0-9])_([a-z])")
+_REPEATED = frozenset(("contents", "tools", "functionDeclarations", "parts"))
 _DEEP = 64
 
 
@@ -89,6 +90,9 @@ def camel(value: Any, depth: int = 0) -> Any:
     out = {}
     for key, item in value.items():
         name = _SNAKE.sub(lambda match: match[1].upper(), key)
+        if name in _REPEATED and isinstance(item, dict):
+            # One object where a list belongs is read as a list of one.
+            item = [item]
         # Within a function's answer `response` is data; as a declaration's field it is a schema: opaque both.
         out[name] = item if name in _OPAQUE else camel(item, depth + 1)
     return out

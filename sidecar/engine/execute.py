@@ -40,6 +40,7 @@ class Attempt(Struct):
     usage: Usage | None = None
     finish_reason: str | None = None
     output_seen: int = 0
+    nano: int | None = 0
     lost: tuple[str, ...] = ()
 
 
@@ -142,6 +143,7 @@ class Execution:
 
     async def _attempt(self, route: Route) -> Failure | None:
         """One try, up to its commit point."""
+        self._watch = None
         attempt = Attempt(route, len(self.attempts) + 1, perf_counter())
         self.attempts.append(attempt)
         chat, plan = self.call.chat, self.call.plan
@@ -153,7 +155,6 @@ class Execution:
                 return self._failed(attempt, answer)
             self._answer = answer
             attempt.status = answer.status
-            self._watch = Watchdog(answer, plan.total)
             if not 200 <= answer.status < 300:
                 failure: Failure | None = await self._refused(answer, route)
             elif chat.stream:
@@ -172,12 +173,13 @@ class Execution:
         return tuple(name for name in _fields(self.call.raw) if name not in _KNOWN)
 
     async def _refused(self, answer: Answer, route: Route) -> Failure:
-        self._arm(self.call.plan.idle)
+        self._watch = Watchdog(answer, self.call.plan.idle)
         body = await answer.body(MAX_ERROR_BODY)
         return route.adapter.failure(answer.status, answer.headers, b"" if isinstance(body, Failure) else body)
 
     async def _whole(self, attempt: Attempt, answer: Answer) -> Failure | None:
-        self._arm(self.call.plan.total)
+        if not answer.complete:
+            self._watch = Watchdog(answer, self.call.plan.total)
         body = await answer.body(self.live.answer_limit)
         if isinstance(body, Failure):
             return self._timed_out(FailureKind.TOTAL_TIMEOUT) or body
@@ -198,7 +200,8 @@ class Execution:
         self._reader = reader = attempt.route.adapter.reader(self.call.chat)
         held: list[Delta] = []
         size = 0
-        self._arm(self.call.plan.first_token)
+        self._watch = watch = Watchdog(answer, self.call.plan.total)
+        watch.arm(self.call.plan.first_token)
         while True:
             data = await answer.chunk()
             if isinstance(data, Failure):
@@ -218,8 +221,7 @@ class Execution:
         attempt.first_token = perf_counter()
         self.pending = held
         if data:
-            if self._watch is not None:
-                self._watch.disarm()
+            watch.disarm()
         else:
             attempt.ended = attempt.first_token
             self._done(answer)
@@ -252,10 +254,6 @@ class Execution:
         text = sanitised(failure.message, route.target.key, route.target.base_url)
         return Failure(failure.kind, text, failure.status, failure.retry_after, failure.param, failure.code)
 
-    def _arm(self, seconds: float) -> None:
-        if self._watch is not None:
-            self._watch.arm(seconds)
-
     def _timed_out(self, kind: FailureKind) -> Failure | None:
         watch = self._watch
         if watch is None or watch.fired is None:
@@ -270,7 +268,8 @@ class Execution:
 
 
 class Watchdog:
-    """Closes an answer that is late. Re-arming costs two assignments: one timer serves a whole stream."""
+    """Closes an answer that is late: after `total` seconds at the latest, and sooner when armed. Re-arming costs a few
+    assignments: one timer serves a whole stream."""
 
     __slots__ = ("_answer", "_deadline", "_end", "_handle", "_loop", "_seconds", "fired", "total")
 
@@ -280,7 +279,7 @@ class Watchdog:
         self._end = self._loop.time() + total
         self._deadline = self._end
         self._seconds = total
-        self._handle: asyncio.TimerHandle | None = None
+        self._handle: asyncio.TimerHandle | None = self._loop.call_at(self._end, self._check)
         self.fired: float | None = None
         self.total = False
 

@@ -22,17 +22,25 @@ class Log:
         self._lines: list[bytes] = []
         self._writer: asyncio.Task[None] | None = None
         self._encode = msgspec.json.Encoder().encode
+        self._second = 0
+        self._shown = ""
         self.dropped = 0
 
     def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         """Queue one line. Fields that are None are left out."""
+        self.put(level, event, self._encode({name: value for name, value in fields.items() if value is not None}))
+
+    def put(self, level: str, event: str, fields: bytes) -> None:
+        """The same for fields that are a JSON object already."""
         if len(self._lines) >= MAX_WAITING:
             self.dropped += 1
             return
-        time = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
-        line = {"time": time, "level": level, "event": event}
-        line.update((name, value) for name, value in fields.items() if value is not None)
-        self._lines.append(self._encode(line))
+        now = self._clock()
+        if int(now) != self._second:
+            self._second = int(now)
+            self._shown = datetime.fromtimestamp(self._second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        head = f'{{"time":"{self._shown}.{int(now * 1000) % 1000:03d}Z","level":"{level}","event":"{event}",'
+        self._lines.append(head.encode() + fields[1:])
         if self._writer is None:
             self._writer = asyncio.get_running_loop().create_task(self._drain())
 

@@ -4,10 +4,12 @@ Labels hold only names from the configuration (models, providers, tiers, rules) 
 """
 
 import re
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ..chat import ChatRequest
@@ -23,35 +25,29 @@ _MODEL = ("gen_ai_provider_name", "gen_ai_request_model")
 
 
 class Metrics:
-    """One set of metrics in a registry of its own."""
+    """One set of metrics. Counting is plain addition on the event loop (the client library's own counters take a lock
+    and a microsecond each, and a request makes a dozen); the library builds the exposition when asked."""
 
     def __init__(self, ledger: Ledger) -> None:
+        model = _MODEL
+        self._tokens = _Histogram("gen_ai_client_token_usage", "Tokens.", (*model, "gen_ai_token_type"), _TOKENS)
+        self._duration = _Histogram("gen_ai_server_request_duration_seconds", "Whole attempt.", model, _SECONDS)
+        self._first = _Histogram("gen_ai_server_time_to_first_token_seconds", "To the first token.", model, _SECONDS)
+        self._per_token = _Histogram(
+            "gen_ai_server_time_per_output_token_seconds", "After the first token.", model, _PER_TOKEN
+        )
+        self._overhead = _Histogram("sidecar_overhead_seconds", "Time the gateway added.", (), _OVERHEAD)
+        self._cost = _Counter("sidecar_cost_usd", "US dollars spent.", model)
+        self._attempts = _Counter("sidecar_attempts", "Tries of one model.", (*model, "outcome"))
+        self._requests = _Counter("sidecar_requests", "Answered requests.", ("status",))
+        self._cache = _Counter("sidecar_cache_results", "Exact cache look-ups.", ("result",))
+        self._decisions = _Counter("sidecar_decisions", "Routing decisions.", ("tier", "rule"))
+        self._warnings = _Counter("sidecar_translation_warnings", "Fields a translation lost.", ("field",))
+        self._reloads = _Counter("sidecar_config_reloads", "Configuration reloads.", ("outcome",))
+        self._fallbacks = _Counter("sidecar_fallbacks", "Requests another model answered.", ())
+        self._cancels = _Counter("sidecar_client_cancels", "Callers that hung up.", ())
         self.registry = registry = CollectorRegistry()
-        registry.register(_QueueDepth(ledger))
-        self._tokens = _Histograms(
-            registry, "gen_ai_client_token_usage", "Tokens of one attempt.", (*_MODEL, "gen_ai_token_type"), _TOKENS
-        )
-        self._duration = _Histograms(
-            registry, "gen_ai_server_request_duration_seconds", "Whole attempt.", _MODEL, _SECONDS
-        )
-        self._first = _Histograms(
-            registry, "gen_ai_server_time_to_first_token_seconds", "Until the first token.", _MODEL, _SECONDS
-        )
-        self._per_token = _Histograms(
-            registry, "gen_ai_server_time_per_output_token_seconds", "After the first token.", _MODEL, _PER_TOKEN
-        )
-        self._cost = _Counters(registry, "sidecar_cost_usd", "US dollars spent.", _MODEL)
-        self._attempts = _Counters(registry, "sidecar_attempts", "Tries of one model.", (*_MODEL, "outcome"))
-        self._requests = _Counters(registry, "sidecar_requests", "Answered requests.", ("status",))
-        self._cache = _Counters(registry, "sidecar_cache_results", "Exact cache look-ups.", ("result",))
-        self._decisions = _Counters(registry, "sidecar_decisions", "Routing decisions.", ("tier", "rule"))
-        self._warnings = _Counters(registry, "sidecar_translation_warnings", "Fields a translation lost.", ("field",))
-        self._reloads = _Counters(registry, "sidecar_config_reloads", "Configuration reloads.", ("outcome",))
-        self._overhead = Histogram(
-            "sidecar_overhead_seconds", "Time the gateway added.", buckets=_OVERHEAD, registry=registry
-        )
-        self._fallbacks = Counter("sidecar_fallbacks", "Requests another model answered.", registry=registry)
-        self._cancels = Counter("sidecar_client_cancels", "Callers that hung up.", registry=registry)
+        registry.register(_Collected([m for m in vars(self).values() if isinstance(m, _Counter | _Histogram)], ledger))
         self._loaded = Gauge(
             "sidecar_config_last_success_timestamp_seconds", "Last accepted configuration.", registry=registry
         )
@@ -62,40 +58,57 @@ class Metrics:
 
     def answered(self, status: int, overhead: float) -> None:
         """A response was sent; the gateway added `overhead` seconds to it."""
-        self._requests.child(str(status)).inc()
-        self._overhead.observe(overhead)
+        self._requests.inc((str(status),))
+        self._overhead.observe((), overhead)
 
     def attempt(self, provider: str, model: str, outcome: str) -> None:
         """A try ended."""
-        self._attempts.child(provider, model, outcome).inc()
+        self._attempts.inc(
+            (
+                provider,
+                model,
+                outcome,
+            )
+        )
 
     def usage(self, provider: str, model: str, tokens: tuple[int, int], cost_usd: float) -> None:
         """Input and output tokens of an attempt, and what they cost."""
-        self._tokens.child(provider, model, "input").observe(tokens[0])
-        self._tokens.child(provider, model, "output").observe(tokens[1])
+        self._tokens.observe((provider, model, "input"), tokens[0])
+        self._tokens.observe((provider, model, "output"), tokens[1])
         if cost_usd:
-            self._cost.child(provider, model).inc(cost_usd)
+            self._cost.inc(
+                (
+                    provider,
+                    model,
+                ),
+                cost_usd,
+            )
 
     def times(self, provider: str, model: str, duration: float, first: float, per_token: float | None) -> None:
         """How long an answering attempt took, in seconds."""
-        self._duration.child(provider, model).observe(duration)
-        self._first.child(provider, model).observe(first)
+        self._duration.observe((provider, model), duration)
+        self._first.observe((provider, model), first)
         if per_token is not None:
-            self._per_token.child(provider, model).observe(per_token)
+            self._per_token.observe((provider, model), per_token)
 
     def decision(self, tier: str, rule: str) -> None:
         """A request was routed."""
-        self._decisions.child(tier, rule).inc()
+        self._decisions.inc(
+            (
+                tier,
+                rule,
+            )
+        )
 
     def cache(self, result: str) -> None:
         """A cache look-up ended."""
-        self._cache.child(result).inc()
+        self._cache.inc((result,))
 
     def lost(self, fields: Iterable[str]) -> None:
         """Fields a translation could not carry. What the caller named itself is one label: `other`."""
         for field in fields:
             name = _INDEX.sub("", field).partition(" ")[0].partition(":")[0]
-            self._warnings.child(name if name in _FIELDS or "." in name else "other").inc()
+            self._warnings.inc((name if name in _FIELDS else "other",))
 
     def fell_back(self) -> None:
         """A model other than the first answered."""
@@ -107,7 +120,7 @@ class Metrics:
 
     def reloaded(self, outcome: str) -> None:
         """A reload ended."""
-        self._reloads.child(outcome).inc()
+        self._reloads.inc((outcome,))
 
     def policy(self, short_hash: str, now: float) -> None:
         """A policy came into use at Unix time `now`."""
@@ -121,41 +134,61 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class _Counters:
-    """A labelled counter whose children are remembered: finding one costs more than adding to it."""
+class _Counter:
+    """A counter by label values."""
 
-    def __init__(self, registry: CollectorRegistry, name: str, text: str, labels: tuple[str, ...]) -> None:
-        self._metric = Counter(name, text, labels, registry=registry)
-        self._children: dict[tuple[str, ...], Counter] = {}
+    __slots__ = ("_labels", "_name", "_text", "_values")
 
-    def child(self, *labels: str) -> Counter:
-        child = self._children.get(labels)
-        if child is None:
-            child = self._children[labels] = self._metric.labels(*labels)
-        return child
+    def __init__(self, name: str, text: str, labels: tuple[str, ...]) -> None:
+        self._name = name
+        self._text = text
+        self._labels = labels
+        self._values: dict[tuple[str, ...], float] = {}
 
+    def inc(self, labels: tuple[str, ...] = (), amount: float = 1.0) -> None:
+        self._values[labels] = self._values.get(labels, 0.0) + amount
 
-class _Histograms:
-    """The same for histograms."""
-
-    def __init__(
-        self, registry: CollectorRegistry, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]
-    ) -> None:
-        self._metric = Histogram(name, text, labels, buckets=buckets, registry=registry)
-        self._children: dict[tuple[str, ...], Histogram] = {}
-
-    def child(self, *labels: str) -> Histogram:
-        child = self._children.get(labels)
-        if child is None:
-            child = self._children[labels] = self._metric.labels(*labels)
-        return child
+    def family(self) -> Metric:
+        family = CounterMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, value in self._values.items():
+            family.add_metric(labels, value)
+        return family
 
 
-class _QueueDepth(Collector):
-    """Read when scraped, not on every request."""
+class _Histogram:
+    """A histogram by label values: counts a bucket, and the sum in the last place."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    __slots__ = ("_bounds", "_labels", "_name", "_text", "_values")
+
+    def __init__(self, name: str, text: str, labels: tuple[str, ...], bounds: tuple[float, ...]) -> None:
+        self._name = name
+        self._text = text
+        self._labels = labels
+        self._bounds = bounds
+        self._values: dict[tuple[str, ...], list[float]] = {}
+
+    def observe(self, labels: tuple[str, ...], value: float) -> None:
+        counts = self._values.get(labels)
+        if counts is None:
+            counts = self._values[labels] = [0.0] * (len(self._bounds) + 2)
+        counts[bisect_left(self._bounds, value)] += 1
+        counts[-1] += value
+
+    def family(self) -> Metric:
+        family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
+        names = [*map(str, map(float, self._bounds)), "+Inf"]
+        for labels, counts in self._values.items():
+            family.add_metric(labels, list(zip(names, accumulate(counts[:-1]), strict=True)), counts[-1])
+        return family
+
+
+class _Collected(Collector):
+    """What is counted, read when scraped."""
+
+    def __init__(self, metrics: Sequence[_Counter | _Histogram], ledger: Ledger) -> None:
+        self._metrics = metrics
         self._ledger = ledger
 
     def collect(self) -> Iterable[Metric]:
+        yield from (metric.family() for metric in self._metrics)
         yield GaugeMetricFamily("sidecar_ledger_queue_depth", "Rows waiting for the disk.", value=self._ledger.depth)

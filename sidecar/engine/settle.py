@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 from msgspec import Struct
 
 from ..call import Call
@@ -45,12 +46,11 @@ class Ending(Struct, frozen=True):
 
 
 class Settled(Struct, frozen=True):
-    """All that is known of a call at its end. `costs` has usage and nano-USD of each attempt; times in seconds."""
+    """All that is known of a call at its end; `overhead` is the seconds the gateway added."""
 
     live: Live
     call: Call
     attempts: Sequence[Attempt]
-    costs: Sequence[tuple[Usage | None, int | None]]
     ending: Ending
     overhead: float
 
@@ -65,25 +65,30 @@ class Settler:
         self.health = health
 
     def settle(self, live: Live, call: Call, attempts: Sequence[Attempt], ending: Ending) -> None:
-        """Everything that follows from a call, exactly once."""
-        costs = [_price(attempt, call) for attempt in attempts]
-        waited = sum(a.ended - a.started for a in attempts)
+        """Everything that follows from a call, exactly once. Attempts must have been through `bill`."""
+        waited = 0.0
+        for attempt in attempts:
+            waited += attempt.ended - attempt.started
         overhead = max(0.0, ending.ended - ending.started - waited)
-        settled = Settled(live, call, attempts, costs, ending, overhead)
-        _correct_counters(call, attempts)
-        for attempt, (usage, nano) in zip(attempts, costs, strict=True):
-            self._attempt(call, attempt, usage, nano)
-            self.ledger.add(_attempt_row(settled, attempt, usage or Usage(), nano))
+        settled = Settled(live, call, attempts, ending, overhead)
+        row = None
+        for attempt in attempts:
+            self._attempt(call, attempt)
+            row = _attempt_row(settled, attempt)
+            self.ledger.add(row)
         if call.hit is not None:
-            self.ledger.add(_hit_row(settled, call.hit))
+            row = _hit_row(settled, call.hit)
+            self.ledger.add(row)
         self._count(settled)
-        if attempts and call.cache_key is not None:
-            _fill_cache(call, attempts[-1], ending)
+        if attempts:
+            _correct_counters(call, attempts)
+            if call.cache_key is not None:
+                _fill_cache(call, attempts[-1], ending)
         if self._log is not None:
-            self._log.write("info", "request", _line(settled))
+            self._log.put("info", "request", _encode(row or _refused_row(settled)))
 
-    def _attempt(self, call: Call, attempt: Attempt, usage: Usage | None, nano: int | None) -> None:
-        model, failure = attempt.route.model, attempt.failure
+    def _attempt(self, call: Call, attempt: Attempt) -> None:
+        model, failure, usage, nano = attempt.route.model, attempt.failure, attempt.usage, attempt.nano
         provider = attempt.route.provider
         outcome = "answered" if failure is None else failure.kind.value
         self.metrics.attempt(provider, model.id, outcome)
@@ -118,9 +123,9 @@ class Settler:
 
 def _correct_counters(call: Call, attempts: Sequence[Attempt]) -> None:
     """Tokens were taken by estimate; give back or take what the provider really counted."""
-    used = sum(a.usage.input_tokens + a.usage.output_tokens for a in attempts if a.usage is not None)
-    if not used and attempts and attempts[-1].failure is None:
+    if not any(":tokens:" in counter for counter in call.charged):
         return
+    used = sum(a.usage.input_tokens + a.usage.output_tokens for a in attempts if a.usage is not None)
     estimate = call.features.tokens + call.features.max_tokens
     for counter in call.charged:
         if ":tokens:" in counter and used != estimate:
@@ -140,74 +145,60 @@ def _fill_cache(call: Call, attempt: Attempt, ending: Ending) -> None:
 
 
 def bill(call: Call, attempts: Sequence[Attempt]) -> Bill:
-    """Usage of the last attempt and the cost of all."""
-    costs = [_price(attempt, call) for attempt in attempts]
-    unknown = any(usage is not None and nano is None for usage, nano in costs)
-    total = None if unknown else sum(nano or 0 for _, nano in costs)
-    return Bill(costs[-1][0] if costs else None, total)
+    """Usage of the last attempt and the cost of all; both are written to the attempts.
+
+    Usage is estimated where tokens were seen (or a caller hung up on them) but the provider counted none.
+    """
+    total: int | None = 0
+    for attempt in attempts:
+        usage, failure = attempt.usage, attempt.failure
+        if usage is None:
+            cut = failure is not None and (failure.kind is FailureKind.CANCELLED or attempt.first_token is not None)
+            if failure is not None and not cut:
+                continue
+            usage = attempt.usage = Usage(call.features.tokens, attempt.output_seen, estimated=True)
+        price = attempt.route.model.price
+        attempt.nano = None if price is None else price.cost(usage)
+        total = None if total is None or attempt.nano is None else total + attempt.nano
+    return Bill(attempts[-1].usage if attempts else None, total)
 
 
-def _price(attempt: Attempt, call: Call) -> tuple[Usage | None, int | None]:
-    """An attempt's usage, estimated where tokens were seen but none were counted, and its cost in nano-USD."""
-    usage, failure = attempt.usage, attempt.failure
-    if usage is None and attempt.ended:
-        cut = failure is not None and (failure.kind is FailureKind.CANCELLED or attempt.first_token is not None)
-        if failure is None or cut:
-            usage = Usage(call.features.tokens, attempt.output_seen, estimated=True)
-    if usage is None:
-        return None, 0
-    price = attempt.route.model.price
-    return usage, None if price is None else price.cost(usage)
-
-
-def _hit_row(settled: Settled, hit: Entry) -> Row:
-    call, ending = settled.call, settled.ending
-    return Row(
-        ts=call.now, request_id=call.id, attempt=0, outcome="hit", surface="chat", tenant=call.features.tenant,
-        requested_model=call.chat.model[:128], key_name=call.features.key, cache=call.cache, status=ending.status,
-        model=hit.model, provider=hit.provider, tier=hit.tier, stream=int(call.features.stream), cost_nano=0,
-        latency_ms=round((ending.ended - ending.started) * 1000, 3), overhead_ms=round(settled.overhead * 1000, 3),
-        policy=settled.live.graph.short_hash,
-    )  # fmt: skip
-
-
-def _attempt_row(settled: Settled, attempt: Attempt, usage: Usage, nano: int | None) -> Row:
-    call, failure, first = settled.call, attempt.failure, attempt.first_token
+def _attempt_row(settled: Settled, attempt: Attempt) -> Row:
+    call, failure, first, started = settled.call, attempt.failure, attempt.first_token, attempt.started
+    features, usage, route = call.features, attempt.usage or _NO_USAGE, attempt.route
     return Row(
         ts=call.now, request_id=call.id, attempt=attempt.number, surface="chat",
         outcome="answered" if failure is None else "failed", requested_model=call.chat.model[:128],
-        tenant=call.features.tenant, key_name=call.features.key, model=attempt.route.model.id,
-        provider=attempt.route.provider, tier=call.tier or None, rule=call.rule or None,
-        strategy=call.strategy or None, stream=int(call.features.stream), cache=call.cache,
-        failure=failure.kind.value if failure is not None else None, status=attempt.status,
+        tenant=features.tenant, key_name=features.key, model=route.model.id, provider=route.provider,
+        tier=call.tier or None, rule=call.rule or None, strategy=call.strategy or None, stream=int(features.stream),
+        cache=call.cache, failure=failure.kind.value if failure is not None else None, status=attempt.status,
         finish_reason=attempt.finish_reason, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens,
         cached_tokens=usage.cached_tokens,
         cache_write_tokens=usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
-        reasoning_tokens=usage.reasoning_tokens, estimated=int(usage.estimated), cost_nano=nano,
-        latency_ms=round((attempt.ended - attempt.started) * 1000, 3),
-        first_token_ms=None if first is None else round((first - attempt.started) * 1000, 3),
+        reasoning_tokens=usage.reasoning_tokens, estimated=int(usage.estimated), cost_nano=attempt.nano,
+        latency_ms=round((attempt.ended - started) * 1000, 3),
+        first_token_ms=None if first is None else round((first - started) * 1000, 3),
         overhead_ms=round(settled.overhead * 1000, 3), policy=settled.live.graph.short_hash,
     )  # fmt: skip
 
 
-def _line(settled: Settled) -> dict[str, object]:
-    """The access log's line. Names only; nothing of what was asked or answered."""
-    call, ending, costs = settled.call, settled.ending, settled.costs
-    last = settled.attempts[-1] if settled.attempts else None
-    usage = costs[-1][0] if costs else None
-    hit = call.hit
-    return {
-        "id": call.id, "status": 499 if ending.cancelled else ending.status, "key": call.features.key or None,
-        "tenant": call.features.tenant or None, "asked": call.chat.model[:64],
-        "model": last.route.model.id if last else hit.model if hit else None,
-        "provider": last.route.provider if last else hit.provider if hit else None,
-        "tier": call.tier or None, "rule": call.rule or None, "strategy": call.strategy or None,
-        "cache": call.cache, "stream": call.features.stream, "attempts": len(settled.attempts),
-        "failure": last.failure.kind.value if last and last.failure else None,
-        "input_tokens": usage.input_tokens if usage else None,
-        "output_tokens": usage.output_tokens if usage else None,
-        "cost_usd": usd(sum(nano or 0 for _, nano in costs)) if costs else None,
-        "ms": round((ending.ended - ending.started) * 1000, 2),
-        "overhead_ms": round(settled.overhead * 1000, 3), "policy": settled.live.graph.short_hash,
-        "refused": call.refusal.code if call.refusal else None,
-    }  # fmt: skip
+def _hit_row(settled: Settled, hit: Entry) -> Row:
+    return msgspec.structs.replace(
+        _refused_row(settled), outcome="hit", model=hit.model, provider=hit.provider, tier=hit.tier, cost_nano=0
+    )
+
+
+def _refused_row(settled: Settled) -> Row:
+    """A request that no attempt was made for: only the log sees it, a flood of them must not fill the disk."""
+    call, ending = settled.call, settled.ending
+    return Row(
+        ts=call.now, request_id=call.id, attempt=0, outcome="refused", surface="chat", tenant=call.features.tenant,
+        requested_model=call.chat.model[:128], key_name=call.features.key, cache=call.cache, status=ending.status,
+        tier=call.tier or None, failure=call.refusal.code if call.refusal else None,
+        stream=int(call.features.stream), latency_ms=round((ending.ended - ending.started) * 1000, 3),
+        overhead_ms=round(settled.overhead * 1000, 3), policy=settled.live.graph.short_hash,
+    )  # fmt: skip
+
+
+_NO_USAGE = Usage()
+_encode = msgspec.json.Encoder().encode

@@ -4,7 +4,6 @@ aiohttp, because a caller who hangs up must stop the meter: cancelling or closin
 (docs/architecture.md has the measurements).
 """
 
-import asyncio
 import os
 import re
 import ssl
@@ -14,6 +13,7 @@ import aiohttp
 
 from ..chat import Failure, FailureKind, Outgoing
 from ..spec import Secret
+from .deadline import Deadline
 
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 MAX_ERROR_BODY = 64 * 1024
@@ -36,6 +36,11 @@ class Answer:
     def headers(self) -> Mapping[str, str]:
         """Header names in lower case."""
         return {name.lower(): value for name, value in self._response.headers.items()}
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole body is here already."""
+        return self._response.content.is_eof()
 
     async def chunk(self) -> bytes | Failure:
         """The next bytes as the network gave them; empty at the end of the body."""
@@ -97,7 +102,7 @@ class Upstream:
         if timeout is None:
             timeout = self._timeouts[connect] = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect)
         try:
-            async with asyncio.timeout(headers_by):
+            with Deadline(headers_by):
                 response = await self._session.post(
                     outgoing.url,
                     data=outgoing.body,

@@ -97,7 +97,7 @@ class Draft:
         if limit <= _LEAST_BUDGET or continued or self._transcript.broken_loop():
             self.lost["reasoning_effort"] = None
             return
-        budget = min(max(int(limit * share), _LEAST_BUDGET), _MOST_BUDGET, limit - 1)
+        budget = min(max(int(limit * share), _LEAST_BUDGET), _MOST_BUDGET)
         self.body.thinking = {"type": "enabled", "budget_tokens": budget}
 
     @property

@@ -1,10 +1,10 @@
 """Reading a request from ASGI within bounds: headers, body, and who is calling."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from ..chat import Problem
+from ..engine.deadline import Deadline
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -44,7 +44,7 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int, wi
     parts: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(within):
+        with Deadline(within):
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":

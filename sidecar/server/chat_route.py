@@ -140,13 +140,15 @@ class ChatRoute:
         except asyncio.CancelledError:
             if not hang_up.happened:
                 raise
-            hang_up.forgive()
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()  # the cancelling was ours and is dealt with here
             _cancelled(execution)
         finally:
             hang_up.stop()
             execution.close()
             content_type = "text/event-stream; charset=utf-8" if call.chat.stream else "application/json"
             cancelled = hang_up.happened
+            bill(call, execution.attempts)
             ending = Ending(sent.status or 499, started, perf_counter(), cancelled, body, content_type)
             self._settler.settle(live, call, execution.attempts, ending)
 
@@ -193,36 +195,35 @@ class HangUp:
     Started by a timer: most of the work is done before a watcher would even have been made.
     """
 
-    __slots__ = ("_handle", "_receive", "_task", "_watcher", "happened")
+    __slots__ = ("_handle", "_receive", "_task", "happened")
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._task = asyncio.current_task()
-        self._watcher: asyncio.Task[None] | None = None
         self.happened = False
         self._handle = asyncio.get_running_loop().call_later(WATCH_AFTER, self._start)
 
     def stop(self) -> None:
-        """The response is done; nobody is watched any more."""
+        """The response is done; nobody is watched any more. The watcher ends by itself within milliseconds:
+        Granian's `receive()` must not be cancelled, a thread of its runtime would wait for ever."""
         self._handle.cancel()
-        if self._watcher is not None:
-            self._watcher.cancel()
-
-    def forgive(self) -> None:
-        """The cancelling was ours and has been dealt with."""
-        if self._task is not None:
-            self._task.uncancel()
+        self._task = None
 
     def _start(self) -> None:
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+        watcher = asyncio.get_running_loop().create_task(self._watch())
+        _watchers.add(watcher)
+        watcher.add_done_callback(_watchers.discard)
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self.happened = True
         if self._task is not None:
+            self.happened = True
             self._task.cancel()
 
+
+_watchers: set[asyncio.Task[None]] = set()
+"""Tasks are kept while they run: the event loop itself would let them be collected."""
 
 _NO_END = Problem(500, "api_error", "The policy refused this request without saying why.", "refused")
 

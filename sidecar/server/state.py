@@ -17,6 +17,7 @@ from ..engine.open import Stores, open_graph
 from ..engine.reload import Reloader
 from ..engine.settle import Settler
 from ..engine.upstream import Upstream
+from ..gateway import Gateway
 from ..policy import Loaded
 from ..stores.memory import LiveHealth, MemoryCounters
 from ..stores.sqlite import SQLiteLedger
@@ -67,7 +68,7 @@ async def running(
     live = open_graph(loaded.policy, loaded.graph, stores, environ)
     if isinstance(live, list):
         raise RefusedError(loaded.render(live))
-    ledger = SQLiteLedger(entry.parent / environ.get("SIDECAR_DATABASE", gateway.database))
+    ledger = SQLiteLedger(_database(entry, gateway, environ))
     metrics = Metrics(ledger)
     log = Log(sink or sys.stderr.buffer, time.time)
     holder = Holder(live, metrics, log, time.time)
@@ -86,3 +87,9 @@ async def running(
         await upstream.close()
         await ledger.close()
         await log.close()
+
+
+def _database(entry: Path, gateway: Gateway, environ: Mapping[str, str]) -> Path:
+    """The ledger's file: `SIDECAR_DATABASE_URL` (sqlite:///path, or a path), else what the file says."""
+    url = environ.get("SIDECAR_DATABASE_URL", "")
+    return entry.parent / (url.removeprefix("sqlite:///") or gateway.database)

@@ -6,10 +6,11 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 
-class Row(Struct, frozen=True, kw_only=True):
-    """One attempt; or, with `attempt` 0, an answer that needed none (a cache hit) or a request nothing could serve.
+class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One attempt, and a request's line in the log.
 
-    Times are milliseconds, `ts` Unix seconds, `cost_nano` nano-USD (null: the model has no price).
+    `attempt` 0 is an answer that needed none (a cache hit) or a request that was refused. Times are milliseconds,
+    `ts` Unix seconds, `cost_nano` nano-USD (null: the model has no price).
     """
 
     ts: float

@@ -2,11 +2,9 @@
 
 import asyncio
 import sqlite3
-import threading
-import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import msgspec
@@ -14,11 +12,10 @@ from sqlite_utils import Database
 
 from .ledger import Row
 
-BATCH = 2000
 PAUSE = 0.05
-"""Seconds the writer lets rows gather: one commit for all of them costs what one for each would."""
+"""Seconds rows gather: one commit for all of them costs what one for each would."""
 MAX_WAITING = 200_000
-"""Rows kept while the disk refuses; beyond it the oldest behaviour is to drop and count."""
+"""Rows kept while the disk refuses; beyond that they are dropped and counted."""
 
 MIGRATIONS = (
     """
@@ -56,23 +53,26 @@ _INSERT = f"INSERT INTO request_logs ({', '.join(_COLUMNS)}) VALUES ({', '.join(
 class SQLiteLedger:
     """Opens (and migrates) the file at once, so that a file that cannot be used is known before serving.
 
-    Raises sqlite3.Error or OSError when it cannot be opened.
+    Rows gather on the event loop; one thread writes what gathered. A thread woken for every row would take the
+    interpreter from the loop thousands of times a second. Raises sqlite3.Error or OSError when it cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._fault: str | None = None
         self.dropped = 0
-        self._queue: SimpleQueue[Row | asyncio.Future[None] | None] = SimpleQueue()
+        self._fault: str | None = None
+        self._rows: list[Row] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Future[None] | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
         _migrate(path)
-        self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
-        self._thread.start()
+        self._db = _open(path)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
 
     @property
     def depth(self) -> int:
         """Rows waiting to be written."""
-        return self._queue.qsize()
+        return len(self._rows)
 
     @property
     def fault(self) -> str | None:
@@ -81,16 +81,21 @@ class SQLiteLedger:
 
     def add(self, row: Row) -> None:
         """Hand a row over; never blocks. Past MAX_WAITING rows are dropped and counted."""
-        if self._queue.qsize() < MAX_WAITING:
-            self._queue.put(row)
-        else:
+        if len(self._rows) >= MAX_WAITING:
             self.dropped += 1
+            return
+        self._rows.append(row)
+        if self._timer is None and self._writing is None:
+            self._timer = asyncio.get_running_loop().call_later(PAUSE, self._start)
 
     async def flush(self) -> None:
-        """Wait until everything handed over so far was written (or refused by the disk)."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.put(done)
-        await done
+        """Wait until everything handed over so far was written, or the disk refused it."""
+        if self._writing is not None:
+            await self._writing
+        if self._rows and self._writing is None:
+            self._start()
+        if self._writing is not None:
+            await self._writing
 
     async def summary(self, since: float) -> Mapping[str, Any]:
         """Totals and per-model figures of the rows since a Unix time."""
@@ -98,60 +103,37 @@ class SQLiteLedger:
 
     async def close(self) -> None:
         """Write what is left and end the thread."""
-        if self._thread.is_alive():
-            await self.flush()
-            self._queue.put(None)
-            await asyncio.to_thread(self._thread.join)
+        await self.flush()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._thread.shutdown()
+        self._db.conn.close()
 
-    def _write(self) -> None:
-        db = _open(self.path)
-        rows: list[tuple[Any, ...]] = []
-        while True:
-            item = self._queue.get()
-            waiting, stop = self._gather(item, rows)
-            if rows and self._commit(db, rows):
-                rows = []
-            for done in waiting:
-                done.get_loop().call_soon_threadsafe(_resolve, done)
-            if stop:
-                break
-        db.conn.close()
+    def _start(self) -> None:
+        """Hand what gathered to the thread; what comes meanwhile gathers for the next time."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        rows, self._rows = self._rows, []
+        loop = asyncio.get_running_loop()
+        self._writing = loop.run_in_executor(self._thread, self._commit, rows)
+        self._writing.add_done_callback(lambda _: self._written())
 
-    def _gather(
-        self, item: Row | asyncio.Future[None] | None, rows: list[tuple[Any, ...]]
-    ) -> tuple[list[asyncio.Future[None]], bool]:
-        """Take what comes within PAUSE, up to BATCH rows; a flush or the end cuts the wait short."""
-        waiting: list[asyncio.Future[None]] = []
-        until = time.monotonic() + PAUSE
-        while True:
-            if item is None:
-                return waiting, True
-            if isinstance(item, Row):
-                rows.append(msgspec.structs.astuple(item))
-            else:
-                waiting.append(item)
-            if len(rows) >= BATCH:
-                return waiting, False
-            try:
-                item = self._queue.get(timeout=0 if waiting else max(0.0, until - time.monotonic()))
-            except Empty:
-                return waiting, False
+    def _written(self) -> None:
+        self._writing = None
+        if self._rows:
+            self._timer = asyncio.get_running_loop().call_later(PAUSE, self._start)
 
-    def _commit(self, db: Database, rows: list[tuple[Any, ...]]) -> bool:
-        """One transaction. On a fault the rows are kept for the next try, and `fault` says why."""
+    def _commit(self, rows: list[Row]) -> None:
+        """One transaction. On a fault the rows wait for the next try, and `fault` says why."""
         try:
-            with db.conn:
-                db.conn.executemany(_INSERT, rows)
+            with self._db.conn:
+                self._db.conn.executemany(_INSERT, map(msgspec.structs.astuple, rows))
         except sqlite3.Error as fault:
             self._fault = f"{self.path}: {fault}"
-            return len(rows) > MAX_WAITING
-        self._fault = None
-        return True
-
-
-def _resolve(done: asyncio.Future[None]) -> None:
-    if not done.done():
-        done.set_result(None)
+            self._rows[:0] = rows
+        else:
+            self._fault = None
 
 
 def _open(path: Path) -> Database:

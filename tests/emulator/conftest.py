@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import msgspec
 import pytest
 import yaml
@@ -18,6 +19,9 @@ from sidecar.emulator import Emulator, Script, running
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("SIDECAR_SHARED_DATA", ROOT.parent / "shared" / "data"))
+
+http = httpx.Client(trust_env=False, verify=False)
+"""One client for all: a new one for every request would spend most of the tests' time on reading certificates."""
 
 
 class Live(NamedTuple):

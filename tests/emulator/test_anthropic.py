@@ -8,7 +8,7 @@ import httpx
 import jsonschema
 import pytest
 
-from .conftest import Live
+from .conftest import Live, http
 
 WEATHER = {
     "name": "get_weather",
@@ -27,7 +27,7 @@ def ask(text: Any, **extra: Any) -> dict[str, Any]:
 
 def raw(live: Live, body: dict[str, Any]) -> httpx.Response:
     headers = {"x-api-key": "k", "anthropic-version": "2023-06-01"}
-    return httpx.post(f"{live.url}/v1/messages", json=body, headers=headers)
+    return http.post(f"{live.url}/v1/messages", json=body, headers=headers)
 
 
 def valid(schema: dict[str, Any], name: str, body: Any) -> None:
@@ -222,9 +222,9 @@ def test_keys_and_version(emulator: Live, scripted: Callable[[str], Live], anthr
         sdk.messages.create(**ask("x"))
     with client(emulator) as sdk:
         assert sdk.models.list().data[0].type == "model"
-    answer = httpx.post(f"{emulator.url}/v1/messages", json=ask("x"), headers={"x-api-key": "k"})
+    answer = http.post(f"{emulator.url}/v1/messages", json=ask("x"), headers={"x-api-key": "k"})
     assert answer.json()["error"]["message"] == "anthropic-version: header is required"
-    listed = httpx.get(f"{emulator.url}/v1/models", headers={"x-api-key": "k", "anthropic-version": "1"}).json()
+    listed = http.get(f"{emulator.url}/v1/models", headers={"x-api-key": "k", "anthropic-version": "1"}).json()
     assert set(listed) == {"data", "has_more", "first_id", "last_id"}
 
 

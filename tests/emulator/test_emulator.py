@@ -16,7 +16,7 @@ import yaml
 from sidecar.emulator import Emulator, Recorded, Script, running
 from sidecar.emulator.record import Ring
 
-from .conftest import Live
+from .conftest import Live, http
 
 AUTH = {"authorization": "Bearer sk-secret-value"}
 
@@ -26,7 +26,7 @@ def ask(text: str = "hello", **extra: Any) -> dict[str, Any]:
 
 
 def post(live: Live, body: Any, path: str = "/v1/chat/completions") -> httpx.Response:
-    return httpx.post(live.url + path, json=body, headers=AUTH)
+    return http.post(live.url + path, json=body, headers=AUTH)
 
 
 def text_of(answer: httpx.Response) -> str:
@@ -119,26 +119,26 @@ def test_a_script_that_makes_no_sense_is_refused(text: str) -> None:
     ],
 )
 def test_prefixes(emulator: Live, path: str, provider: str, protocol: str) -> None:
-    httpx.post(emulator.url + path, json={}, headers=AUTH)
+    http.post(emulator.url + path, json={}, headers=AUTH)
     assert (emulator.app.requests[-1].provider, emulator.app.requests[-1].protocol) == (provider, protocol)
 
 
 def test_the_record_is_kept_and_shown_without_credentials(emulator: Live) -> None:
     post(emulator, ask("find me"))
-    httpx.get(f"{emulator.url}/v1beta/models?key=sk-secret-value", headers={"X-Goog-Api-Key": "sk-secret-value"})
+    http.get(f"{emulator.url}/v1beta/models?key=sk-secret-value", headers={"X-Goog-Api-Key": "sk-secret-value"})
     kept = emulator.app.requests[0]
     assert kept.headers["authorization"] == AUTH["authorization"]
     assert kept.body["messages"][0]["content"] == "find me" and kept.status == 200
-    shown = httpx.get(f"{emulator.url}/_emulator/requests")
+    shown = http.get(f"{emulator.url}/_emulator/requests")
     assert "sk-secret-value" not in shown.text
     assert [one["path"] for one in shown.json()] == ["/v1/chat/completions", "/v1beta/models"]
     assert shown.json()[0]["body"] == ask("find me")
-    assert httpx.post(f"{emulator.url}/_emulator/requests").status_code == 405
+    assert http.post(f"{emulator.url}/_emulator/requests").status_code == 405
 
 
 def test_unknown_paths_and_large_bodies(emulator: Live) -> None:
     assert post(emulator, {}, "/v1/nothing").json()["error"]["message"] == "Invalid URL (POST /v1/nothing)"
-    assert httpx.get(f"{emulator.url}/v1/chat/completions", headers=AUTH).status_code == 405
+    assert http.get(f"{emulator.url}/v1/chat/completions", headers=AUTH).status_code == 405
     with socket.create_connection(("127.0.0.1", int(emulator.url.rpartition(":")[2]))) as raw:
         raw.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 33554433\r\n\r\n")
         assert raw.recv(64).startswith(b"HTTP/1.1 413")
@@ -226,6 +226,7 @@ def test_the_record_is_bounded() -> None:
     for _ in range(1100):
         ring.add(Recorded(**blank, raw=b"{}"))
     assert len(ring) == 1000
+    large = bytes(2**25)
     for _ in range(5):
-        ring.add(Recorded(**blank, raw=b"x" * 2**25))
+        ring.add(Recorded(**blank, raw=large))
     assert len(ring) == 2

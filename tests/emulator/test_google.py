@@ -10,7 +10,7 @@ import pytest
 from google import genai
 from google.genai import errors, types
 
-from .conftest import Live
+from .conftest import Live, http
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = [{"functionDeclarations": [{"name": "get_weather", "parametersJsonSchema": SCHEMA}]}]
@@ -22,7 +22,7 @@ def client(live: Live, key: str = "k") -> genai.Client:
 
 def raw(live: Live, body: Any, model: str = "gemini-2.5-flash", verb: str = "generateContent") -> httpx.Response:
     url = f"{live.url}/v1beta/models/{model}:{verb}"
-    return httpx.post(url, json=body, headers={"x-goog-api-key": "k"})
+    return http.post(url, json=body, headers={"x-goog-api-key": "k"})
 
 
 def said(text: str, **extra: Any) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def test_scripted_errors_raise_the_sdk_classes(
 
 
 def test_keys(emulator: Live, scripted: Callable[[str], Live]) -> None:
-    missing = httpx.post(f"{emulator.url}/v1beta/models/g:generateContent", json=said("x"))
+    missing = http.post(f"{emulator.url}/v1beta/models/g:generateContent", json=said("x"))
     assert (missing.status_code, missing.json()["error"]["status"]) == (403, "PERMISSION_DENIED")
     live = scripted("keys: [good]")
     refused, listing = client(live, "bad"), client(emulator)
@@ -187,7 +187,7 @@ def test_keys(emulator: Live, scripted: Callable[[str], Live]) -> None:
         refused.models.generate_content(model="g", contents="x")
     assert caught.value.code == 400 and "API_KEY_INVALID" in str(caught.value.details)
     url = f"{live.url}/v1beta/models/g:generateContent"
-    assert httpx.post(url, params={"key": "good"}, json=said("x")).status_code == 200
+    assert http.post(url, params={"key": "good"}, json=said("x")).status_code == 200
     assert next(iter(listing.models.list())).name == "models/gemini-3-pro-preview"
 
 

@@ -68,7 +68,7 @@ def _choices(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]
 SCHEMAS = st.recursive(_LEAVES, lambda inner: st.one_of(_objects(inner), _arrays(inner), _choices(inner)), max_leaves=8)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(SCHEMAS.filter(lambda schema: isinstance(schema, dict)), st.integers(0, 2**64 - 1))
 def test_instances_are_valid_and_repeatable(schema: dict[str, Any], seed: int) -> None:
     made = instance(schema, seed)

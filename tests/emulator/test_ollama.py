@@ -8,14 +8,14 @@ import httpx
 import jsonschema
 import pytest
 
-from .conftest import Live
+from .conftest import Live, http
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": SCHEMA}}]
 
 
 def raw(live: Live, body: Any) -> httpx.Response:
-    return httpx.post(f"{live.url}/api/chat", json=body)
+    return http.post(f"{live.url}/api/chat", json=body)
 
 
 def ask(text: str, **extra: Any) -> dict[str, Any]:
@@ -76,11 +76,11 @@ def test_bad_requests(emulator: Live, body: Any, message: str) -> None:
 
 
 def test_lists_version_models_and_keys(emulator: Live, scripted: Callable[[str], Live]) -> None:
-    assert httpx.get(f"{emulator.url}/api/version").json()["version"]
-    assert httpx.get(f"{emulator.url}/api/tags").json()["models"][0]["details"]["format"] == "gguf"
+    assert http.get(f"{emulator.url}/api/version").json()["version"]
+    assert http.get(f"{emulator.url}/api/tags").json()["models"][0]["details"]["format"] == "gguf"
     live = scripted("keys: [good]\nmodels: {ollama: [mine]}")
-    assert [one["name"] for one in httpx.get(f"{live.url}/api/tags").json()["models"]] == ["mine"]
+    assert [one["name"] for one in http.get(f"{live.url}/api/tags").json()["models"]] == ["mine"]
     unknown = raw(live, ask("x"))
     assert (unknown.status_code, unknown.json()["error"]) == (404, "model 'llama3.2' not found")
-    refused = httpx.get(f"{live.url}/api/tags", headers={"authorization": "Bearer bad"})
+    refused = http.get(f"{live.url}/api/tags", headers={"authorization": "Bearer bad"})
     assert refused.status_code == 401

@@ -9,7 +9,7 @@ import jsonschema
 import openai
 import pytest
 
-from .conftest import Live
+from .conftest import Live, http
 
 WEATHER = {
     "type": "function",
@@ -34,7 +34,7 @@ def ask(text: str, **extra: Any) -> dict[str, Any]:
 
 
 def raw(live: Live, body: dict[str, Any]) -> httpx.Response:
-    return httpx.post(f"{live.url}/v1/chat/completions", json=body, headers={"authorization": "Bearer k"})
+    return http.post(f"{live.url}/v1/chat/completions", json=body, headers={"authorization": "Bearer k"})
 
 
 def valid(schema: dict[str, Any], name: str, body: Any) -> None:
@@ -163,7 +163,7 @@ def test_reasoning_is_billed_by_openai_and_shown_by_others(emulator: Live) -> No
     own = raw(emulator, body).json()
     assert own["usage"]["completion_tokens_details"]["reasoning_tokens"] > 0
     assert "reasoning_content" not in own["choices"][0]["message"]
-    other = httpx.post(f"{emulator.url}/deepseek/v1/chat/completions", json=body, headers={"api-key": "k"}).json()
+    other = http.post(f"{emulator.url}/deepseek/v1/chat/completions", json=body, headers={"api-key": "k"}).json()
     assert other["choices"][0]["message"]["reasoning_content"]
 
 
@@ -221,7 +221,7 @@ def test_bad_requests_are_refused_as_openai_does(emulator: Live, body: Any, mess
 
 @pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b"", b'{"x":' + b"[" * 100_000])
 def test_what_is_no_json(emulator: Live, body: bytes) -> None:
-    answer = httpx.post(f"{emulator.url}/v1/chat/completions", content=body, headers={"authorization": "Bearer k"})
+    answer = http.post(f"{emulator.url}/v1/chat/completions", content=body, headers={"authorization": "Bearer k"})
     assert answer.status_code == 400
     assert answer.json()["error"]["message"].startswith("We could not parse the JSON body")
 
@@ -251,7 +251,7 @@ def test_scripted_errors_raise_the_sdk_classes(
 
 
 def test_keys(emulator: Live, scripted: Callable[[str], Live]) -> None:
-    assert httpx.get(f"{emulator.url}/v1/models").status_code == 401
+    assert http.get(f"{emulator.url}/v1/models").status_code == 401
     live = scripted("keys: [sk-good]")
     with client(live, key="sk-good") as sdk:
         assert sdk.models.list().data[0].object == "model"

@@ -62,6 +62,10 @@ def test_mixed_line_endings() -> None:
     ]
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_field() -> None:
+    assert read([b"\xef\xbb", b"\xbfdata: x\n\n"]) == [("", b"x")]
+
+
 def test_an_event_without_data_is_none_and_its_name_does_not_stick() -> None:
     assert read([b"event: ping\n\ndata: x\n\n"]) == [("", b"x")]
 

@@ -226,7 +226,7 @@ def test_an_answer_that_cannot_be_read_is_malformed(body: bytes) -> None:
 STREAM_FAULTS = [
     (b"data: {\n\n", FailureKind.MALFORMED),
     (b'data: {"type":"content_block_delta","index":"x"}\n\n', FailureKind.MALFORMED),
-    (b"data: " + b"[" * 100_000 + b"\n\n", FailureKind.MALFORMED),
+    (b'data: {"x":' + b"[" * 100_000 + b"\n\n", FailureKind.MALFORMED),
     (b'data: {"type":"content_block_delta","index":0,"del', FailureKind.TRUNCATED),
     (b"", FailureKind.TRUNCATED),
     (b"<html>502</html>", FailureKind.TRUNCATED),

@@ -130,6 +130,10 @@ def test_images_and_files() -> None:
     assert part("file", {"file_id": "file_1"})[0] == [
         {"type": "document", "source": {"type": "file", "file_id": "file_1"}}
     ]
+    png = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
+    assert part("file", {"file_data": f"data:image/png;base64,{PNG}"}) == ([png], ())
+    linked = {"type": "document", "source": {"type": "url", "url": "https://x/y.pdf"}}
+    assert part("file", {"file_data": "https://x/y.pdf"}) == ([linked], ())
     for kind, value in [
         ("image_url", {"url": "data:image/svg+xml;base64,AA=="}),
         ("image_url", {"url": "ftp://x"}),

@@ -1,0 +1,75 @@
+"""Who may see the status page: whoever sits on this machine, and from elsewhere whoever holds a gateway key.
+
+A loopback address alone proves little. A reverse proxy on this machine forwards strangers, and any web page can make
+the browser next door ask 127.0.0.1 in its name (DNS rebinding, CORS). So the request must also be addressed to this
+machine by name, come straight, and not be made by another site.
+"""
+
+import base64
+import binascii
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from litestar import Request
+from litestar.datastructures import State
+
+from ..chat import Problem
+from ..engine.route import Live
+from ..stages.authenticate import Authenticate
+from .body import client_ip, credential, is_loopback
+from .models import nobody
+
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+_NEEDED = Problem(
+    401,
+    "authentication_error",
+    "From outside this machine the status page needs a gateway key: as `Authorization: Bearer <key>`, "
+    "or as the password of the browser's dialogue.",
+    "missing_api_key",
+)
+
+
+def refusal(live: Live, request: Request[Any, Any, State], now: float) -> Problem | None:
+    """Why this caller may not look; None when it may."""
+    if _next_door(request):
+        return None
+    call = nobody(live, now)
+    call.ip = client_ip(request.scope)
+    call.credential = credential(request.headers) or _password(request.headers.get("authorization", ""))
+    if not call.credential:
+        return _NEEDED
+    gates = [live.graph.nodes[spec.node] for spec in live.graph.stages if isinstance(spec, Authenticate)]
+    # `anonymous: always` opens the models to strangers, not the gateway's inside: the key itself must be known.
+    if gates and all(gate.run(call) == "known" for gate in gates):
+        return None
+    return call.refusal or Problem(401, "authentication_error", "Incorrect API key provided.", "invalid_api_key")
+
+
+def _next_door(request: Request[Any, Any, State]) -> bool:
+    """Whether the caller is a process of this machine that asks for itself."""
+    if not is_loopback(client_ip(request.scope)):
+        return False
+    if "origin" in request.headers or any(name in request.headers for name in _FORWARDED):
+        return False
+    return _names_this_machine(request.headers.get("host", ""))
+
+
+def _names_this_machine(host: str) -> bool:
+    """Whether a Host header means this machine wherever it is resolved; `127.example.com` does not."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or name.endswith(".localhost") or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _password(authorization: str) -> str:
+    """The password of HTTP basic authentication: what a browser can be made to send."""
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(encoded.strip(), validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""

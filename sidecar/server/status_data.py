@@ -1,0 +1,109 @@
+"""What `/status.json` says: every field is named and described here, and nothing in it is a secret."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+KeyState = Literal["set", "not set", "none configured", "unused"]
+ModelState = Literal["ready", "resting", "provider down", "not configured", "retired"]
+Unix = Annotated[float, Meta(description="Unix time in seconds.")]
+Dollars = Annotated[str, Meta(description="US dollars as exact decimal text.", examples=["0.0375"])]
+
+
+class ReloadStatus(Struct, frozen=True):
+    """The last time a changed configuration was read. `findings` is what `sidecar validate` prints."""
+
+    outcome: Annotated[str, Meta(description="`loaded`, `unchanged` or `refused`.")]
+    at: Unix
+    findings: str | None = None
+
+
+class ProviderStatus(Struct, frozen=True):
+    """One provider. Of its key only whether there is one; of its base URL only the host."""
+
+    name: str
+    protocol: str
+    host: str
+    key: Annotated[KeyState, Meta(description="`unused`: no model would be called with it.")]
+    state: Literal["ready", "down", "disabled"]
+    reason: str | None
+    models: Annotated[int, Meta(description="Models that requests may be sent to now.")]
+    models_down: int
+
+
+class ModelStatus(Struct, frozen=True):
+    """One model of the catalogue. Prices are US dollars per million tokens, null when there is none."""
+
+    id: str
+    provider: str
+    state: ModelState
+    reason: str | None
+    status: str
+    context: int
+    max_output: int
+    input_price: str | None
+    output_price: str | None
+    tiered: Annotated[bool, Meta(description="Dearer above some size of input.")]
+    quality: float | None
+    speed: Annotated[float | None, Meta(description="Output tokens a second by the registry.")]
+    learned_speed: Annotated[float | None, Meta(description="Output tokens a second as seen here.")]
+
+
+class Stage(Struct, frozen=True):
+    """One edge of the graph: from `stage`, on any of `outcomes`, to `to`."""
+
+    stage: str
+    kind: str
+    outcomes: str
+    to: str
+
+
+class ModelTraffic(Struct, frozen=True):
+    """What one model did in the last 24 hours; `attempts` includes answers from the cache."""
+
+    model: str
+    provider: str
+    attempts: int
+    failures: int
+    cost_usd: Dollars
+    latency_ms: float | None
+    first_token_ms: float | None
+
+
+class Traffic(Struct, frozen=True):
+    """The ledger's figures of the last 24 hours. Averages are null before the first answer."""
+
+    since: Unix
+    as_of: Unix
+    requests: int
+    cost_usd: Dollars
+    cache_hits: int
+    cache_lookups: int
+    cache_hit_rate: Annotated[float | None, Meta(description="Hits by look-ups, 0 to 1.")]
+    input_tokens: int
+    output_tokens: int
+    failed_attempts: int
+    latency_ms: float | None
+    first_token_ms: float | None
+    models: list[ModelTraffic]
+
+
+class Status(Struct, frozen=True):
+    """The gateway at one moment."""
+
+    status: Literal["ready", "not ready"]
+    reasons: Annotated[dict[str, str], Meta(description="Why it is not ready, by part.")]
+    version: str
+    now: Unix
+    started: Unix
+    running: Annotated[int, Meta(description="Requests under way.")]
+    policy: Annotated[str, Meta(description="The policy's hash; responses carry its first 12 characters.")]
+    policy_since: Unix
+    reload: ReloadStatus
+    registry_problem: str | None
+    providers: list[ProviderStatus]
+    traffic: Annotated[Traffic | None, Meta(description="Null while the ledger has not been read.")]
+    traffic_problem: Annotated[str | None, Meta(description="Why the figures are old or absent.")]
+    models: Annotated[list[ModelStatus], Meta(description="Models of configured providers first.")]
+    models_omitted: Annotated[int, Meta(description="Models past the list's bound.")]
+    stages: list[Stage]

@@ -1,0 +1,133 @@
+"""Running gateway -> Status: reads what is in memory, asks nobody, changes nothing."""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from .. import __version__
+from ..engine.route import Live
+from ..gateway import Provider
+from ..registry.index import Model
+from ..registry.price import usd
+from ..render import edges
+from ..stores.memory import LiveHealth
+from .state import Running
+from .status_data import KeyState, ModelState, ModelStatus, ProviderStatus, ReloadStatus, Stage, Status
+from .status_figures import Reading
+
+MAX_MODELS = 500
+"""Models listed: a registry may hold thousands, a page should not."""
+MAX_FINDINGS = 20_000
+"""Characters of a reload's findings that are shown."""
+
+
+def gather(running: Running, reading: Reading, now: float) -> Status:
+    """The gateway as it is now."""
+    live, health = running.holder.current, running.stores.health
+    # As the next request would: a model whose rest is over is not down.
+    health.wake(now)
+    reasons = {part: _clean(reason) for part, reason in running.not_ready().items()}
+    models = _models(live, health)
+    graph = live.graph
+    return Status(
+        status="not ready" if reasons else "ready",
+        reasons=reasons,
+        version=__version__,
+        now=now,
+        started=running.started,
+        running=running.chat.running,
+        policy=graph.hash,
+        policy_since=live.opened,
+        reload=_reload(running),
+        registry_problem=None if running.registry_problem is None else _clean(running.registry_problem),
+        providers=[_provider(live, name, spec, models) for name, spec in graph.gateway.providers.items()],
+        traffic=reading.traffic,
+        traffic_problem=None if reading.problem is None else _clean(reading.problem),
+        models=models[:MAX_MODELS],
+        models_omitted=max(0, len(models) - MAX_MODELS),
+        stages=[Stage(a, graph.nodes[a].kind, outcomes, b) for a, outcomes, b in edges(graph)],
+    )
+
+
+def _reload(running: Running) -> ReloadStatus:
+    last = running.holder.last
+    text = _clean(last.text)
+    if len(text) > MAX_FINDINGS:
+        text = text[:MAX_FINDINGS] + "\n… and more: `sidecar validate` prints all of it.\n"
+    return ReloadStatus(last.outcome.value, last.at, text or None)
+
+
+def _provider(live: Live, name: str, spec: Provider, models: list[ModelStatus]) -> ProviderStatus:
+    down = live.state.health.down.get(name)
+    own = [model.state for model in models if model.provider == name]
+    return ProviderStatus(
+        name=name,
+        protocol=spec.protocol,
+        host=_host(spec.url),
+        key=_key(live, name, spec, down is not None),
+        state="disabled" if not spec.enabled else "down" if down else "ready",
+        reason=None if down is None else _clean(down),
+        models=own.count("ready"),
+        models_down=own.count("resting") + own.count("provider down"),
+    )
+
+
+def _key(live: Live, name: str, spec: Provider, down: bool) -> KeyState:
+    """Whether there is a key, never which: `unused` when no model would be sent it."""
+    if spec.api_key is None:
+        return "none configured"
+    if down:
+        return "not set"
+    route = next((route for route in live.routes.values() if route.provider == name), None)
+    if route is None:
+        return "unused"
+    return "set" if route.target.key is not None else "not set"
+
+
+def _models(live: Live, health: LiveHealth) -> list[ModelStatus]:
+    """All models, those of configured providers first, else in the registry's order."""
+    providers = live.graph.gateway.providers
+    models = [_model(live, model, health, providers) for model in live.graph.registry.models]
+    return sorted(models, key=lambda model: model.provider not in providers or not providers[model.provider].enabled)
+
+
+def _model(live: Live, model: Model, health: LiveHealth, providers: Mapping[str, Provider]) -> ModelStatus:
+    spec = providers.get(model.provider)
+    state: ModelState = "ready"
+    reason = None
+    if model.status == "retired" or (model.retires is not None and model.retires < live.graph.registry.day):
+        state = "retired"
+    elif spec is None or not spec.enabled:
+        state = "not configured"
+    elif model.provider in health.down:
+        state, reason = "provider down", health.down[model.provider]
+    elif model.id in health.down:
+        state, reason = "resting", health.down[model.id]
+    learned = health.speed(model.id)
+    return ModelStatus(
+        id=model.id,
+        provider=model.provider,
+        state=state,
+        reason=None if reason is None else _clean(reason),
+        status=model.status,
+        context=model.context,
+        max_output=model.max_output,
+        input_price=None if model.price is None else usd(model.price.input),
+        output_price=None if model.price is None else usd(model.price.output),
+        tiered=model.price is not None and bool(model.price.tiers),
+        quality=model.quality,
+        speed=model.speed,
+        learned_speed=None if learned is None else round(learned, 1),
+    )
+
+
+def _host(url: str) -> str:
+    """Host and port of a base URL: a path may hold a deployment's name, and user info a secret."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2] or "?"
+    except ValueError:
+        return "?"
+
+
+def _clean(text: str) -> str:
+    """Text that can be encoded: a file name may hold bytes that no encoding has."""
+    return text.encode("utf-8", "replace").decode()
