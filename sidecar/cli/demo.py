@@ -76,7 +76,7 @@ async def _demo(folder: Path, key: str, options: argparse.Namespace) -> int:
     from ..emulator import running as emulating
     from ..listen import listening
     from ..server.app import build
-        from ..server.state import running
+    from ..server.state import running
 
     entry = _configuration(folder, key)
     stop = asyncio.Event()

@@ -6,6 +6,9 @@ from msgspec import Struct
 
 from .codes import Code
 
+MOST_FINDINGS = 500
+"""After so many of one sort a document is hopeless, or hostile, and the rest is left unsaid."""
+
 
 class Severity(StrEnum):
     """An error refuses the configuration; a warning does not, unless `--deny-warnings` says so."""

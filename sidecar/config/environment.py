@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .codes import Code
-from .diagnostic import Diagnostic, Place, Severity, error
+from .diagnostic import MOST_FINDINGS, Diagnostic, Place, Severity, error
 from .document import DataPath, Document
 from .nodes import Node, resolve
 from .shapes import Schema, alternatives, inside, type_of, types_of
 
 _REFERENCE = re.compile(
-    r"\$(?: (?P<dollar>\$) | \{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?: :-(?P<default>[^}]*) )?\} | (?P<open>\{) )",
+    r"\$(?: (?P<dollar>\$) | \{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?: :-(?P<default>(?:[^}$]|\$(?!\{))*) )?\} | (?P<open>\{) )",
     re.VERBOSE,
 )
 
@@ -88,19 +88,27 @@ class _Expansion:
         whole = _REFERENCE.fullmatch(node.data)
         return _typed(text, shapes) if node.plain and whole and whole["name"] else text
 
+    def _report_unset(self, match: re.Match[str], path: DataPath) -> None:
+        help = f"set it, or give it a default: `${{{match['name']}:-...}}`"
+        message = f"the environment variable `{match['name']}` is not set"
+        self._report(Code.UNSET_VARIABLE, message, help, match, path)
+
     def _report_bytes(self, match: re.Match[str], path: DataPath) -> None:
         message = f"the environment variable `{match['name']}` is not UTF-8 text"
-        self.findings.append(error(Code.BAD_VALUE, message, self._place(match, path)))
-
-    def _report_unset(self, match: re.Match[str], path: DataPath) -> None:
-        message = f"the environment variable `{match['name']}` is not set"
-        help = f"set it, or give it a default: `${{{match['name']}:-...}}`"
-        self.findings.append(Diagnostic(Code.UNSET_VARIABLE, self._severity, message, self._place(match, path), help))
+        self._report(Code.BAD_VALUE, message, None, match, path)
 
     def _refuse(self, match: re.Match[str], path: DataPath) -> None:
         message = "`${` begins no reference to the environment"
         help = "write `${NAME}` or `${NAME:-default}`; a plain `${` is written `$${`"
-        self.findings.append(error(Code.BAD_VALUE, message, self._place(match, path), help))
+        self._report(Code.BAD_VALUE, message, help, match, path)
+
+    def _report(self, code: Code, message: str, help: str | None, match: re.Match[str], path: DataPath) -> None:
+        if len(self.findings) < MOST_FINDINGS:
+            severity = self._severity if code is Code.UNSET_VARIABLE else Severity.ERROR
+            self.findings.append(Diagnostic(code, severity, message, self._place(match, path), help))
+        elif len(self.findings) == MOST_FINDINGS:
+            # An error, so that none of those left unsaid is taken for a warning.
+            self.findings.append(error(Code.TOO_LARGE, "too many faulty references", self._document.place(path)))
 
     def _place(self, match: re.Match[str], path: DataPath) -> Place:
         """The reference itself where the text stands in its line as it is, else the whole value."""

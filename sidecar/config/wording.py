@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from .codes import Code
-from .diagnostic import Diagnostic, error
+from .diagnostic import MOST_FINDINGS, Diagnostic, error
 from .document import DataPath, Document
 from .nodes import resolve
 from .shapes import Schema, alternatives, tag, type_of, types_of
@@ -45,7 +45,6 @@ _BOUNDS = {
 }
 _OLD_BOOLEANS = {"on": "true", "yes": "true", "y": "true", "off": "false", "no": "false", "n": "false"}
 _LISTED = 12
-_MOST = 500
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
@@ -97,7 +96,7 @@ class Wording:
     def findings(self, faults: Iterable[Fault]) -> list[Finding]:
         """Each finding once, beside the path it is about; the first few hundred of a hopeless document."""
         found: dict[Diagnostic, DataPath] = {}
-        for path, finding in islice((one for fault in faults for one in self._findings(fault)), _MOST):
+        for path, finding in islice((one for fault in faults for one in self._findings(fault)), MOST_FINDINGS):
             found.setdefault(finding, path)
         return [(path, finding) for finding, path in found.items()]
 

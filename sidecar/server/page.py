@@ -75,6 +75,11 @@ def table(caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Child
     return tag("div", whole, class_="scroll", role="region", aria_label=caption, tabindex="0")
 
 
+def code_block(text: str, label: str) -> Html:
+    """Text as it is. The block scrolls by itself, so it must be reachable by keyboard and have a name."""
+    return tag("pre", tag("code", text), role="region", aria_label=label, tabindex="0")
+
+
 def prose(text: str) -> Html:
     """Paragraphs of plain text, with `code` between backticks."""
     return join([tag("p", inline(part)) for part in _BLANK_LINE.split(text.strip()) if part])

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from .page import Column, Html, document, inline, join, table, tag
+from .page import Column, Html, code_block, document, inline, join, table, tag
 from .status_data import ModelStatus, ProviderStatus, Status, Traffic
 
 SHEET = "status.css"
@@ -70,7 +70,11 @@ def _banners(status: Status) -> Html:
 
 def _banner(title: str, text: str, findings: str | None = None) -> Html:
     return tag(
-        "section", tag("h2", title), tag("div", text), tag("pre", findings) if findings else None, class_="banner"
+        "section",
+        tag("h2", title),
+        tag("div", text),
+        code_block(findings, "Findings") if findings else None,
+        class_="banner",
     )
 
 
@@ -137,7 +141,7 @@ def _configuration(status: Status) -> Html:
     facts = tag("dl", [join(tag("dt", name), tag("dd", value)) for name, value in rows], class_="facts")
     if reload.outcome == "refused" or not reload.findings:
         return facts
-    return join(facts, tag("p", "Warnings of the configuration in use:"), tag("pre", reload.findings))
+    return join(facts, tag("p", "Warnings of the configuration in use:"), code_block(reload.findings, "Warnings"))
 
 
 def _providers(providers: list[ProviderStatus]) -> Html:
@@ -164,7 +168,7 @@ def _providers(providers: list[ProviderStatus]) -> Html:
         ]
         for p in providers
     ]
-    return table("Providers and their health", columns, rows)
+    return table("Providers and their health", columns, rows, hidden=True)
 
 
 def _stages(status: Status) -> Html:

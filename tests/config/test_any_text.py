@@ -1,5 +1,8 @@
 """Whatever the text: no exception, a finding wherever there is no Spec, places inside the file, printable output."""
 
+import time
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -8,7 +11,7 @@ from sidecar.config.document import decode
 from sidecar.config.nodes import split_lines
 from sidecar.config.render import render_github, render_json, render_text
 
-from .toys import read
+from .toys import complain, read
 
 GOOD = """\
 kind: gateway
@@ -89,6 +92,25 @@ def test_any_bytes(data: bytes) -> None:
     text, findings = decode(data, "gateway.yaml")
     assert not (text and findings)
     hold(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'greeting: "' + "${" * 400_000 + '"',
+        'greeting: "' + "${A:-" * 180_000 + '"',
+        "kitchens:\n" + "".join(f"  k{n}: {{url: '${{X{n}}}', api_key: sk-{n}}}\n" for n in range(15_000)),
+        "{" + ",".join(f"k{n}: 1" for n in range(70_000)) + "}",
+        "token" + " " * 900_000 + "x: [",
+        "a: 1\n" * 90_000,
+        "[" * 900_000,
+    ],
+    ids=["open", "default", "unset", "wide", "spaces", "twice", "deep"],
+)
+def test_a_hostile_megabyte_costs_seconds_at_most(text: str) -> None:
+    began = time.monotonic()
+    assert complain(text)
+    assert time.monotonic() - began < 20  # what is quadratic takes minutes
 
 
 def test_the_good_text_is_good() -> None:
