@@ -31,6 +31,8 @@ class Graph(Struct, frozen=True, eq=False):
     registry: Registry
     aliases: Mapping[str, str]
     stages: tuple[StageSpec, ...]
+    contexts: tuple[int, ...] = ()
+    """Context windows of the routable models, ascending: near one of them tokens are counted exactly."""
 
     @property
     def short_hash(self) -> str:
@@ -57,4 +59,5 @@ def compile_graph(gateway: Gateway, stages: tuple[StageSpec, ...], order: tuple[
         for outcome in spec.edges(scope):
             to = default_edge(spec, outcome, scope, following.get(name))
             edges[name][outcome] = to if to in TERMINALS else nodes[to]
-    return Graph(scope.policy_hash, nodes[order[0]], nodes, gateway, scope.registry, gateway.aliases, stages)
+    contexts = tuple(sorted({model.context for model in scope.registry.routable}))
+    return Graph(scope.policy_hash, nodes[order[0]], nodes, gateway, scope.registry, gateway.aliases, stages, contexts)

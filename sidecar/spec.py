@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Meta
 
 
-class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all specs: immutable, keyword-only, an unknown field is an error."""
+class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all specs: immutable; an unknown field is an error."""
 
 
 Name = Annotated[

@@ -16,7 +16,9 @@ from .nodes import Node, resolve
 from .shapes import Schema, alternatives, inside, type_of, types_of
 
 _REFERENCE = re.compile(
-    r"\$(?: (?P<dollar>\$) | \{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?: :-(?P<default>(?:[^}$]|\$(?!\{))*) )?\} | (?P<open>\{) )",
+    r"""\$(?: (?P<dollar>\$)
+        | \{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?: :-(?P<default>(?:[^}$]|\$(?!\{))*) )?\}
+        | (?P<open>\{) )""",
     re.VERBOSE,
 )
 

@@ -143,7 +143,7 @@ class Wording:
         got = type_of(fault.value)
         shown = str(fault.value).lower() if got == "boolean" else _TYPE_NAMES[got]
         message = f"{field(fault.path)} must be {' or '.join(wanted)}, not {shown}{self._origin(fault.path)}"
-        described = [shape.get("description") for shape in shapes if types_of(shape) != {"null"}]
+        described = [_description(shape) for shape in shapes if types_of(shape) != {"null"}]
         help = _type_help(fault.value, types) or (described[0] if len(described) == 1 else None)
         yield self._value(Code.WRONG_TYPE, fault, message, help)
 
@@ -175,7 +175,7 @@ class Wording:
         text = _BOUNDS.get(fault.keyword, "is not valid").format(fault.bound)
         if fault.bound == 1:
             text = "must not be empty" if "at least 1 " in text else text.replace("1 entries", "1 entry")
-        help = fault.schema.get("description")
+        help = _description(fault.schema)
         if fault.keyword == "pattern" and fault.schema.get("x-secret"):
             text = "must say where the secret is found, not what it is"
         elif fault.keyword == "pattern" and help is None:
@@ -185,7 +185,7 @@ class Wording:
 
     def _bad_key(self, fault: Fault) -> Iterator[Finding]:
         message = f"`{fault.value}` cannot be a key of {field(fault.path)}"
-        help = fault.schema.get("description") or f"a key must match {fault.bound}"
+        help = _description(fault.schema) or f"a key must match {fault.bound}"
         yield self._finding(Code.BAD_VALUE, (*fault.path, fault.value), message, help, key=True)
 
     def _owner(self, fault: Fault) -> str:
@@ -212,6 +212,12 @@ class Wording:
         finding = error(code, message, self._document.place(fault.path), help)
         shapes = alternatives(fault.schema, self._definitions)
         return fault.path, structs.replace(finding, masked=any(shape.get("x-secret") for shape in shapes))
+
+
+def _description(shape: Schema) -> str | None:
+    """What the schema says of a field, on one line: the first paragraph."""
+    text = shape.get("description")
+    return " ".join(text.partition("\n\n")[0].split()) if text else None
 
 
 def _type_help(value: object, types: set[str]) -> str | None:

@@ -89,14 +89,18 @@ class Execution:
 
     async def more(self) -> Sequence[Delta] | None:
         """The next deltas of a committed stream; None after the last. A failure is the last delta's."""
-        attempt, answer, reader = self.attempts[-1], self._answer, self._reader
-        if answer is None or reader is None or self._watch is None:
+        attempt, answer, reader, watch = self.attempts[-1], self._answer, self._reader, self._watch
+        if answer is None or reader is None or watch is None:
             return None
         while True:
-            self._watch.arm(self.call.plan.idle)
+            watch.quiet = 0
+            watch.waiting = True
             data = await answer.chunk()
-            self._watch.disarm()
-            deltas = self._deltas(data, reader)
+            watch.waiting = False
+            if isinstance(data, Failure):
+                deltas, data = _cut(reader, self._timed_out(FailureKind.IDLE_TIMEOUT) or data), b""
+            else:
+                deltas = reader.feed(data) if data else reader.end()
             for delta in deltas:
                 self._read(attempt, delta)
             if attempt.failure is not None:
@@ -105,6 +109,7 @@ class Execution:
                 attempt.ended = perf_counter()
                 answer.release()
                 self._answer = None
+                watch.cancel()
                 return deltas or None
             if deltas:
                 return deltas
@@ -200,15 +205,16 @@ class Execution:
         self._reader = reader = attempt.route.adapter.reader(self.call.chat)
         held: list[Delta] = []
         size = 0
-        self._watch = watch = Watchdog(answer, self.call.plan.total)
-        watch.arm(self.call.plan.first_token)
+        plan = self.call.plan
+        spent = perf_counter() - attempt.started
+        self._watch = watch = Watchdog(answer, plan.total, max(plan.first_token - spent, 0.05))
         while True:
             data = await answer.chunk()
             if isinstance(data, Failure):
                 return self._timed_out(FailureKind.FIRST_TOKEN_TIMEOUT) or data
             size += len(data)
             committed = False
-            for delta in self._deltas(data, reader):
+            for delta in reader.feed(data) if data else reader.end():
                 if delta.failure is not None:
                     return delta.failure
                 self._read(attempt, delta)
@@ -221,16 +227,11 @@ class Execution:
         attempt.first_token = perf_counter()
         self.pending = held
         if data:
-            watch.disarm()
+            watch.pace(plan.idle)
         else:
             attempt.ended = attempt.first_token
             self._done(answer)
         return None
-
-    def _deltas(self, data: bytes | Failure, reader: StreamReader) -> Sequence[Delta]:
-        if isinstance(data, Failure):
-            return (Delta(failure=self._timed_out(FailureKind.IDLE_TIMEOUT) or data),)
-        return reader.feed(data) if data else reader.end()
 
     def _read(self, attempt: Attempt, delta: Delta) -> None:
         if delta.wire is not None:
@@ -267,34 +268,43 @@ class Execution:
         self._answer = None
 
 
+def _cut(reader: StreamReader, failure: Failure) -> Sequence[Delta]:
+    """What is left when the connection broke. If the answer was complete already, that is no failure."""
+    deltas = list(reader.end())
+    if deltas and deltas[-1].failure is not None:
+        deltas[-1] = Delta(failure=failure)
+    return deltas
+
+
 class Watchdog:
-    """Closes an answer that is late: after `total` seconds at the latest, and sooner when armed. Re-arming costs a few
-    assignments: one timer serves a whole stream."""
+    """Closes an answer that is late: when nothing came for `pace` seconds of waiting, or after `total` in all.
 
-    __slots__ = ("_answer", "_deadline", "_end", "_handle", "_loop", "_seconds", "fired", "total")
+    It looks in a few times a pace instead of being set anew for every chunk, so a chunk costs two assignments
+    (`quiet`, `waiting`) and a timeout comes at most a quarter late. Time the caller takes to read does not count.
+    """
 
-    def __init__(self, answer: Answer, total: float) -> None:
+    LOOKS = 4
+
+    __slots__ = ("_answer", "_end", "_handle", "_loop", "_pace", "fired", "quiet", "total", "waiting")
+
+    def __init__(self, answer: Answer, total: float, pace: float | None = None) -> None:
         self._answer = answer
         self._loop = asyncio.get_running_loop()
         self._end = self._loop.time() + total
-        self._deadline = self._end
-        self._seconds = total
-        self._handle: asyncio.TimerHandle | None = self._loop.call_at(self._end, self._check)
+        self._pace = total if pace is None else min(pace, total)
+        self.quiet = 0
+        self.waiting = True
         self.fired: float | None = None
         self.total = False
+        self._handle: asyncio.TimerHandle | None = self._loop.call_later(self._pace / self.LOOKS, self._look)
 
-    def arm(self, seconds: float) -> None:
-        """Close the answer when `seconds` pass without another call; never later than the total."""
-        self._seconds = seconds
-        self._deadline = min(self._loop.time() + seconds, self._end)
-        if self._handle is not None and self._handle.when() > self._deadline:
-            self.cancel()
-        if self._handle is None:
-            self._handle = self._loop.call_at(self._deadline, self._check)
-
-    def disarm(self) -> None:
-        """The wait is over; time that the caller takes to read does not count."""
-        self._deadline = float("inf")
+    def pace(self, seconds: float) -> None:
+        """From now on, wait at most `seconds` for each chunk."""
+        self.cancel()
+        self._pace = seconds
+        self.quiet = 0
+        self.waiting = False
+        self._handle = self._loop.call_later(seconds / self.LOOKS, self._look)
 
     def cancel(self) -> None:
         """No more waits will come."""
@@ -302,12 +312,13 @@ class Watchdog:
             self._handle.cancel()
             self._handle = None
 
-    def _check(self) -> None:
-        self._handle = None
-        if self._deadline == float("inf"):
-            return
-        if self._loop.time() < self._deadline:
-            self._handle = self._loop.call_at(self._deadline, self._check)
-            return
-        self.fired, self.total = self._seconds, self._deadline == self._end
-        self._answer.close()
+    def _look(self) -> None:
+        self.total = self._loop.time() >= self._end
+        if self.waiting:
+            self.quiet += 1
+        if self.total or self.quiet >= self.LOOKS:
+            self._handle = None
+            self.fired = self._pace
+            self._answer.close()
+        else:
+            self._handle = self._loop.call_later(self._pace / self.LOOKS, self._look)

@@ -128,5 +128,6 @@ def _route(model: Model, provider: Provider, secrets: Mapping[str, Secret | None
         capabilities=model.capabilities,
         rejects=model.rejects,
         max_output=model.max_output,
+        tools_effort=model.tools_effort,
     )
     return Route(model, model.provider, adapter, target)

@@ -20,6 +20,7 @@ class Target(Struct, frozen=True):
 
     `base_url` has no trailing slash. `model` is the provider's own name. `key` is None for a local provider.
     `rejects` are request fields the model refuses; `max_output` fills a wire's mandatory output limit.
+    `tools_effort` is the only reasoning_effort the provider takes together with function tools, if it is so limited.
     """
 
     model: str
@@ -29,6 +30,7 @@ class Target(Struct, frozen=True):
     capabilities: frozenset[str] = frozenset()
     rejects: frozenset[str] = frozenset()
     max_output: int = 4096
+    tools_effort: str | None = None
 
 
 class StreamReader(Protocol):

@@ -130,6 +130,11 @@ class OpenAI:
         fields["model"] = Raw(_encode(target.model))
         if chat.stream:
             fields["stream_options"] = _with_usage(fields.get("stream_options"))
+        if chat.tools and target.tools_effort is not None and chat.reasoning_effort != target.tools_effort:
+            # This model answers 400 to tools at any other effort, its own default included.
+            fields["reasoning_effort"] = Raw(_encode(target.tools_effort))
+            if chat.reasoning_effort is not None:
+                lost.append("reasoning_effort")
         if target.rejects:
             _drop(fields, target.rejects, lost)
         if any(m.reasoning_details or m.tool_calls for m in chat.messages):
@@ -316,10 +321,12 @@ def _payload(event: bytes) -> bytes | None:
 def _plain(block: bytes) -> bool:
     """True when no event of the block can hold usage, an error, a finish or the end marker."""
     return (
-        (b'"usage"' not in block or block.count(b'"usage"') == block.count(b'"usage":null'))
+        block.startswith(b"data: ")
+        and b'"finish_reason":"' not in block
+        and b'"finish_reason": "' not in block
+        and b'"usage":{' not in block
+        and b'"usage": {' not in block
         and b'"error"' not in block
         and b"[DONE]" not in block
-        and block.count(b'"finish_reason"') == block.count(b'"finish_reason":null')
-        and block.startswith(b"data: ")
         and b"\r" not in block
     )

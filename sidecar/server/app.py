@@ -12,6 +12,7 @@ from litestar.types import ASGIApp
 from ..chat import Problem
 from ..surfaces.openai_chat import OpenAIChat
 from .body import client_ip, credential, is_loopback
+from .docs import docs_routes
 from .models import model_list, nobody
 from .state import Running
 from .status import status_routes
@@ -79,7 +80,7 @@ def build(running: Running) -> ASGIApp:
 
     origins = list(running.holder.current.graph.gateway.cors.origins)
     litestar = Litestar(
-        [chat, health, alive, ready, metrics, models, *status_routes(running)],
+        [chat, health, alive, ready, metrics, models, *status_routes(running), *docs_routes()],
         cors_config=CORSConfig(allow_origins=origins, allow_methods=["GET", "POST"]) if origins else None,
         openapi_config=None,
         response_headers=SECURITY_HEADERS,

@@ -17,6 +17,7 @@ from ..engine.upstream import Upstream
 from ..engine.walk import walk
 from ..features import extract
 from ..surfaces.base import Invalid, Surface
+from ..tokens import Tokens, near_limit
 from .body import HungUpError, Receive, Scope, Send, client_ip, credential, is_loopback, read_body, read_headers
 from .respond import JSON, SSE, Sent, attempt_headers, base_headers, call_headers
 
@@ -35,6 +36,7 @@ class ChatRoute:
         self._holder = holder
         self._upstream = upstream
         self._settler = settler
+        self._tokens = Tokens()
         self.running = 0
         self.draining = False
         self._idle = asyncio.Event()
@@ -107,11 +109,14 @@ class ChatRoute:
         chat = self._surface.parse(body)
         if isinstance(chat, Invalid):
             return Problem(400, "invalid_request_error", chat.message, chat.code, chat.param)
+        features = extract(chat, headers)
+        if near_limit(features.tokens, live.graph.contexts):
+            await self._tokens.refine(chat, features)
         address = client_ip(scope)
         return Call(
             id=request_id,
             chat=chat,
-            features=extract(chat, headers),
+            features=features,
             state=live.state,
             now=time(),
             raw=body,

@@ -91,7 +91,7 @@ def inline(text: str) -> Html:
 
 
 def document(title: str, sheet: str, *body: Child, kind: str = "") -> Html:
-    """A whole page in the style of an asset. `kind` becomes the body's class."""
+    """A whole page in the style of `base.css` and a sheet of its own. `kind` becomes the body's class."""
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -100,7 +100,7 @@ def document(title: str, sheet: str, *body: Child, kind: str = "") -> Html:
         tag("meta", name="robots", content="noindex"),
         tag("title", title),
         tag("link", rel="icon", href=ICON, type="image/svg+xml"),
-        tag("style", Html(asset(sheet))),
+        tag("style", Html(style(sheet))),
     )
     return Html(f"<!doctype html>\n{tag('html', head, tag('body', *body, class_=kind or None), lang='en')}\n")
 
@@ -119,9 +119,15 @@ def asset(name: str) -> str:
 
 
 @functools.cache
+def style(sheet: str) -> str:
+    """What stands in a page's one style element."""
+    return asset("base.css") + asset(sheet)
+
+
+@functools.cache
 def policy(sheet: str) -> str:
     """The Content-Security-Policy of a page with this style sheet in it."""
-    digest = base64.b64encode(sha256(asset(sheet).encode()).digest()).decode()
+    digest = base64.b64encode(sha256(style(sheet).encode()).digest()).decode()
     return (
         f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

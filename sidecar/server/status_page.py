@@ -210,7 +210,8 @@ def _catalogue(caption: str, models: list[ModelStatus]) -> Html:
         [
             join(m.id, f" ({m.status})" if m.status in ("deprecated", "preview") else None),
             m.provider,
-            _state(m.state, m.reason),
+            # Why a provider is down is said once, with the provider.
+            _state(m.state, m.reason if m.state == "resting" else None),
             f"{m.context:,}",
             _price(m.input_price, m.tiered),
             _price(m.output_price, m.tiered),

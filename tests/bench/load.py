@@ -45,8 +45,8 @@ class Target:
 class Sample:
     """One run of one server. Latencies in milliseconds.
 
-    Shares: `busy` what the server used of its core, `idle` what nobody used of it, `foreign` what the user code of other
-    programs (or the host of this virtual machine) took, on the core where that was more.
+    Shares: `busy` what the server used of its core, `idle` what nobody used of it, `foreign` what the user code of
+    other programs (or the host of this virtual machine) took, on the core where that was more.
     """
 
     complete: int

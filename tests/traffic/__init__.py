@@ -1,0 +1,1 @@
+"""Recorded traffic of real providers, played back over real sockets through a live gateway."""
