@@ -6,6 +6,7 @@ policy again is no reload. A refused edit changes nothing and is loud.
 
 import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from watchfiles import Change, awatch
@@ -16,6 +17,8 @@ from .holder import Holder
 from .open import Stores, open_graph
 
 DEBOUNCE_MS = 200
+TICK_MS = 30_000
+"""How often to look whether a new day has begun: models' prices are those of the day."""
 _SUFFIXES = (".yaml", ".yml", ".json", ".bak")
 
 
@@ -33,15 +36,19 @@ class Reloader:
         """Watch until `stop`. The folders watched follow what the configuration includes."""
         while not self._stop.is_set():
             wanted = folders
-            async for _ in awatch(
+            async for changes in awatch(
                 *sorted(folders),
                 watch_filter=_concerns_us,
                 debounce=DEBOUNCE_MS,
                 step=50,
                 stop_event=self._stop,
+                rust_timeout=TICK_MS,
+                yield_on_timeout=True,
                 recursive=False,
                 ignore_permission_denied=True,
             ):
+                if not changes and self._holder.current.graph.registry.day == datetime.now(UTC).date():
+                    continue
                 wanted = await self.reload()
                 if wanted != folders:
                     break
@@ -52,11 +59,16 @@ class Reloader:
         loaded = await asyncio.to_thread(load, self._entry, self._environ, strict=True)
         if loaded.policy is None or loaded.graph is None:
             self._holder.refuse(loaded.text)
-        elif loaded.graph.hash == self._holder.current.graph.hash:
+        elif self._same(loaded.graph):
             self._holder.unchanged()
         else:
             self._open(loaded, loaded.policy, loaded.graph)
         return loaded.folders
+
+    def _same(self, graph: Graph) -> bool:
+        """The same policy and models, on the same day: prices are valid from a day on."""
+        current = self._holder.current.graph
+        return graph.hash == current.hash and graph.registry.day == current.registry.day
 
     def stop(self) -> None:
         """End `run`."""

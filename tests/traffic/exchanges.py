@@ -96,8 +96,8 @@ def _body(response: dict[str, Any], model: str) -> tuple[bytes, list[Any]]:
     if "chunks" in response:
         return framed(response["chunks"], model), response["chunks"]
     raw = response["raw"]
-    lines = [line.removeprefix("data:").strip() for line in raw.splitlines() if line[:5] == "data:" or line[:1] == "{"]
-    return raw.encode(), [json.loads(line) for line in lines if line.startswith("{") and line.endswith('"}' "}"[:0] or "}")]
+    lines = [line.removeprefix("data:").strip() for line in raw.splitlines()]
+    return raw.encode(), [json.loads(line) for line in lines if line.startswith('{"')]
 
 
 def framed(values: Sequence[dict[str, Any]], model: str) -> bytes:
