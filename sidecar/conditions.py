@@ -7,8 +7,10 @@ The extension module is loaded past its package's `__init__`, which drags in a c
 import importlib.machinery
 import importlib.util
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+import msgspec
 
 from .features import FEATURES, Features
 
@@ -27,14 +29,25 @@ def _load_cel() -> Any:
 
 _cel = _load_cel()
 
-_SAMPLES: tuple[Features, ...] = (
-    Features(),
-    Features(
-        tokens=10**6, last_tokens=10**6, max_tokens=10**6, messages=100, turns=50, tools=9, tool_results=9, images=9,
-        documents=9, audio=9, has_code=True, json_object=True, json_schema=True, reasoning=True, stream=True,
-        reasoning_effort="high", text="x" * 100, task="x", strategy="x", conversation="x", tenant="x", key="x",
-    ),
+_LARGE = Features(
+    tokens=10**6, system_tokens=10**6, last_tokens=10**6, max_tokens=10**6, messages=100, turns=50, tools=9,
+    tool_results=9, images=9, documents=9, audio=9, choices=9, has_code=True, json_object=True, json_schema=True,
+    reasoning=True, stream=True, temperature=2.0,
 )  # fmt: skip
+_TEXTS = tuple(name for name, kind in FEATURES.items() if kind is str)
+_MOST_WORDS = 16
+_LITERAL = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'")
+_MACROS = r"\.(?:all|exists|exists_one|map|filter)\("
+_HEADER = re.compile(r"(?<![.\w])headers\[[\"']([^\"']*[A-Z][^\"']*)[\"']\]")
+_OUTSIDE = frozenset({"labels", "key", "tenant", "conversation"})
+
+
+class UnknownNameError(ValueError):
+    """A condition uses a name that is neither a feature nor a pattern."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no feature `{name}`")
+        self.name = name
 
 
 class Condition:
@@ -53,29 +66,33 @@ class Condition:
         known = set(patterns)
         self.names: frozenset[str] = frozenset(self._program.variables())
         for name in sorted(self.names - known - FEATURES.keys() - _bound(source)):
-            raise ValueError(f"`{name}` is not a feature")
+            raise UnknownNameError(name)
+        if shouted := _HEADER.search(source):
+            raise ValueError(f"header names are in lower case here: `{shouted[1].lower()}`")
         self._try_out(known)
 
     def holds(self, context: Any) -> bool:
         """True when the expression is true. A key that a map lacks makes it false, never an error."""
         try:
             return self._program.execute(context) is True
-        except (KeyError, TypeError, ValueError, RuntimeError):
+        except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError):
             return False
 
     def _try_out(self, patterns: set[str]) -> None:
-        for sample in _SAMPLES:
+        for sample in _samples(self.source):
             try:
                 result = self._program.execute(context(sample, self.names, dict.fromkeys(patterns, True)))
-            except (KeyError, ValueError, RuntimeError) as fault:
-                # A missing map key depends on the request; an undefined function does not.
-                if "Undefined" in str(fault):
-                    raise ValueError(_short(str(fault))) from None
-                continue
+            except RuntimeError as fault:
+                if (wrong := _always_wrong(str(fault), self.source)) is not None:
+                    raise ValueError(wrong) from None
+            except (LookupError, ValueError, ArithmeticError):
+                continue  # depends on the request: a key that a map lacks, a text that is no number
             except TypeError as fault:
-                raise ValueError(_short(str(fault).split(". CEL does not")[0])) from None
-            if not isinstance(result, bool):
-                raise ValueError(f"yields {type(result).__name__}, but a condition must yield true or false")
+                raise ValueError(_overload(str(fault))) from None
+            else:
+                if not isinstance(result, bool):
+                    shown = _KINDS.get(type(result).__name__, "something else")
+                    raise ValueError(f"it yields {shown}; a condition must yield true or false")
 
 
 def context(features: Features, names: Iterable[str], patterns: Mapping[str, bool]) -> Any:
@@ -85,12 +102,70 @@ def context(features: Features, names: Iterable[str], patterns: Mapping[str, boo
     return _cel.Context(values)
 
 
+def steers(source: str) -> frozenset[str]:
+    """What a condition reads that is not in the request's body: `labels`, `key`, `header:x-app`, all `headers`."""
+    code = _LITERAL.sub('""', source)
+    found = _OUTSIDE & set(re.findall(r"(?<![.\w])[a-z_]+", code))
+    if re.search(r"(?<![.\w])headers\b", code):
+        plain = r'(?<![.\w])headers(?:\[""\]|(?!' + _MACROS + r")\.\w+)|\"\" in headers\b(?![.\[])"
+        if len(re.findall(r"(?<![.\w])headers\b", code)) == len(re.findall(plain, code)):
+            found |= {f"header:{word}" for word in _words(source)}
+        else:
+            found |= {"headers"}
+    return frozenset(found)
+
+
+def _samples(source: str) -> Iterator[Features]:
+    """Requests to try an expression on: an empty one, a large one, and one for each text it compares with."""
+    yield Features()
+    words = _words(source)[:_MOST_WORDS]
+    for word in ("x", *words):
+        maps = dict.fromkeys(words, word)
+        yield msgspec.structs.replace(_LARGE, **dict.fromkeys(_TEXTS, word), headers=maps, labels=maps)
+
+
+def _words(source: str) -> list[str]:
+    """Texts in quotes, and names after a dot: the keys and values that an expression can ask for."""
+    texts = [double or single for double, single in _LITERAL.findall(source)]
+    return list(dict.fromkeys([*texts, *re.findall(r"\.([A-Za-z_]\w*)(?!\w*\()", _LITERAL.sub("", source))]))
+
+
 def _bound(source: str) -> set[str]:
     """Names that a macro binds (`x` in `list.exists(x, ...)`): the parser reports them like variables."""
-    return set(re.findall(r"\.(?:all|exists|exists_one|map|filter)\(\s*([A-Za-z_]\w*)\s*,", source))
+    return set(re.findall(_MACROS + r"\s*([A-Za-z_]\w*)\s*,", source))
+
+
+_KINDS = {"int": "a number", "float": "a number", "str": "a text", "list": "a list", "dict": "a map"}
+
+
+def _always_wrong(text: str, source: str) -> str | None:
+    """What is wrong whatever the request: a function that does not exist, a regular expression that is none."""
+    if "not a valid regex" in text:
+        reason = re.search(r"^error: (.*?)(?:\. Check function.*)?$", text, re.MULTILINE)
+        return f"not a regular expression: {reason[1] if reason else text.splitlines()[0]}"
+    name = re.search(r"Undefined variable or function: '(.*?)'", text)
+    if name is None:
+        return None
+    called = re.search(rf"\b{re.escape(name[1])}\(", source)
+    return f"there is no function `{name[1]}` for what it is used on" if called else f"there is no feature `{name[1]}`"
+
+
+def _overload(text: str) -> str:
+    if text.startswith("No such overload"):
+        return "it compares or combines values whose types do not fit"
+    return text.split(". CEL does not")[0].rstrip(".")
 
 
 def _short(text: str) -> str:
     """The parser's message without its own drawing: the diagnostic draws source and caret itself."""
-    line = text.splitlines()[0]
-    return line.split("Syntax error: ")[-1].split(" expecting ")[0].rstrip(".")
+    if "Recursion limit" in text:
+        return "it is nested too deeply"
+    found = re.search(r"ERROR: <input>:1:(\d+): (?:Syntax error: )?(.*)", text)
+    if found is None:
+        return text.splitlines()[0].rstrip(".")
+    what = found[2].split(" expecting ")[0]
+    if "'<EOF>'" in what:
+        return "it ends too early"
+    if token := re.search(r"(?:input|at:) '(.+)'$", what):
+        return f"unexpected `{token[1].strip()}` at character {found[1]}"
+    return f"{what} at character {found[1]}"

@@ -1,7 +1,6 @@
-"""Linking: names across documents exist, the graph has no loop and no node that nothing leads to."""
+"""Linking: the names in all documents exist. What the graph they make looks like is judged in `shape`."""
 
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -10,10 +9,10 @@ from .config.codes import Code
 from .config.diagnostic import Diagnostic, Place, Severity
 from .config.document import DataPath, Document
 from .gateway import Gateway
-from .graph import default_edge
 from .spec import Spec
 from .stages import STAGES
-from .stages.base import TERMINALS, Problem, Scope, StageSpec
+from .stages.base import NEXT, TERMINALS, Problem, Scope, StageSpec, among
+from .stages.score import Score
 
 S = TypeVar("S", bound=Spec)
 
@@ -39,11 +38,24 @@ class Linked(Struct, Generic[S], frozen=True):
         return Diagnostic(problem.code, severity, problem.message, self.place(problem.path), problem.help)
 
 
+class Absent(Struct, frozen=True):
+    """Stages that were written and are not among the linked ones, by the names of their nodes.
+
+    `unread` says that some file could not be read at all: any name may be in it. `models` says that the gateway's own
+    models are not known. What hangs on those is not judged: one fault is not shown as two.
+    """
+
+    off: frozenset[str] = frozenset()
+    broken: frozenset[str] = frozenset()
+    unread: bool = False
+    models: bool = False
+
+
 def pipeline(gateway: Gateway, stages: Sequence[StageSpec]) -> tuple[str, ...]:
     """The main line: as written, else the first stage of each kind in the default order."""
     if gateway.pipeline:
         names = {stage.node for stage in stages}
-        return tuple(name for name in gateway.pipeline if name in names)
+        return tuple(dict.fromkeys(name for name in gateway.pipeline if name in names))
     first: dict[str, str] = {}
     for stage in stages:
         first.setdefault(stage.kind, stage.node)
@@ -51,36 +63,68 @@ def pipeline(gateway: Gateway, stages: Sequence[StageSpec]) -> tuple[str, ...]:
     return tuple(first[kind] for kind in sorted(first, key=lambda k: rank[k]))
 
 
-def link_problems(gateway: Linked[Gateway], stages: Sequence[Linked[StageSpec]], scope: Scope) -> list[Diagnostic]:
-    """Every fault between documents."""
+def link_problems(
+    gateway: Linked[Gateway], stages: Sequence[Linked[StageSpec]], scope: Scope, absent: Absent
+) -> list[Diagnostic]:
+    """Every name that stands for nothing, or for two things."""
     return [
-        *_gateway_problems(gateway, stages, scope),
+        *_provider_problems(gateway, scope),
+        *([] if absent.models else _alias_problems(gateway, stages, scope)),
+        *_pipeline_problems(gateway, stages, absent),
         *_duplicate_nodes(stages),
-        *_edge_problems(stages, scope),
-        *_shape_problems(gateway, stages, scope),
+        *_edge_problems(stages, scope, absent),
     ]
 
 
-def _gateway_problems(gateway: Linked[Gateway], stages: Sequence[Linked[StageSpec]], scope: Scope) -> list[Diagnostic]:
+def _provider_problems(gateway: Linked[Gateway], scope: Scope) -> list[Diagnostic]:
     found: list[Diagnostic] = []
-    spec, nodes = gateway.spec, {s.spec.node for s in stages}
+    spec = gateway.spec
     for name, model in spec.models.items():
         if model.provider is not None and model.provider not in spec.providers:
             message = f"`{model.provider}` is not a provider"
-            path = ("models", name, "provider")
-            found.append(gateway.finding(path, Code.UNKNOWN_PROVIDER, message, _among(spec.providers, "providers")))
-    for alias, target in spec.aliases.items():
-        if target.partition(":")[0] != "auto" and scope.registry.find(target) is None:
-            close = scope.registry.suggest(target)
-            help_ = f"did you mean `{close}`?" if close else "an alias stands for a model, `auto` or `auto:<strategy>`"
-            found.append(gateway.finding(("aliases", alias), Code.UNKNOWN_MODEL, f"`{target}` is not a model", help_))
-    for index, node in enumerate(spec.pipeline):
-        if node not in nodes:
-            help_ = _among(nodes, "stages")
-            found.append(gateway.finding(("pipeline", index), Code.UNKNOWN_NODE, f"`{node}` is not a stage", help_))
+            help_ = among(model.provider, spec.providers, "providers") if spec.providers else _NO_PROVIDER
+            found.append(gateway.finding(("models", name, "provider"), Code.UNKNOWN_PROVIDER, message, help_))
     if gateway.document is not None and not scope.providers:
         message = "no provider is enabled: every request will be refused"
-        found.append(gateway.from_problem(Problem(("providers",), Code.NO_CANDIDATES, message, warning=True)))
+        problem = Problem(("providers",), Code.NO_CANDIDATES, message, _NO_PROVIDER, warning=True)
+        found.append(gateway.from_problem(problem))
+    return found
+
+
+def _alias_problems(gateway: Linked[Gateway], stages: Sequence[Linked[StageSpec]], scope: Scope) -> list[Diagnostic]:
+    found: list[Diagnostic] = []
+    strategies = {name for s in stages if isinstance(s.spec, Score) for name in s.spec.known_strategies}
+    for alias, target in gateway.spec.aliases.items():
+        path = ("aliases", alias)
+        base, _, strategy = target.partition(":")
+        if base == "auto" and strategy and strategies and strategy not in strategies:
+            help_ = among(strategy, strategies, "strategies")
+            found.append(gateway.finding(path, Code.UNKNOWN_STRATEGY, f"`{strategy}` is not a strategy", help_))
+        if base == "auto":
+            continue
+        if target in gateway.spec.aliases:
+            help_ = f"write what it stands for: `{gateway.spec.aliases[target]}`"
+            found.append(gateway.finding(path, Code.UNKNOWN_MODEL, f"`{target}` is an alias itself", help_))
+        elif scope.registry.find(target) is None:
+            close = scope.registry.suggest(target)
+            help_ = f"did you mean `{close}`?" if close else "an alias stands for a model, `auto` or `auto:<strategy>`"
+            found.append(gateway.finding(path, Code.UNKNOWN_MODEL, f"`{target}` is not a model", help_))
+    return found
+
+
+def _pipeline_problems(
+    gateway: Linked[Gateway], stages: Sequence[Linked[StageSpec]], absent: Absent
+) -> list[Diagnostic]:
+    found: list[Diagnostic] = []
+    nodes = {s.spec.node for s in stages}
+    for index, node in enumerate(gateway.spec.pipeline):
+        path = ("pipeline", index)
+        if node in gateway.spec.pipeline[:index]:
+            message = f"`{node}` stands in the pipeline twice"
+            help_ = "a stage runs once; a second one of its kind needs a `name` of its own"
+            found.append(gateway.finding(path, Code.DUPLICATE_NAME, message, help_))
+        elif node not in nodes:
+            found += _no_node(gateway, path, (node, nodes, "stage"), absent)
     return found
 
 
@@ -90,18 +134,19 @@ def _duplicate_nodes(stages: Sequence[Linked[StageSpec]]) -> list[Diagnostic]:
     for linked in stages:
         name = linked.spec.node
         if name in first:
-            also = (first[name].place(("kind",)), "the first one is here")
+            also = (first[name].place(("name",) if first[name].spec.name else ("kind",)), "the first one is here")
             message = f"there are two stages called `{name}`"
             place = linked.place(("name",) if linked.spec.name else ("kind",))
-            help_ = "give each a `name`"
+            help_ = "give each a `name` of its own"
             found.append(Diagnostic(Code.DUPLICATE_NAME, Severity.ERROR, message, place, help_, also))
-        if name in TERMINALS:
-            found.append(linked.finding(("name",), Code.DUPLICATE_NAME, f"`{name}` is the name of an end of the graph"))
+        if name in TERMINALS or name == NEXT:
+            message = f"`{name}` cannot be the name of a stage: it is where an edge may lead"
+            found.append(linked.finding(("name",), Code.DUPLICATE_NAME, message, "give it another name"))
         first.setdefault(name, linked)
     return found
 
 
-def _edge_problems(stages: Sequence[Linked[StageSpec]], scope: Scope) -> list[Diagnostic]:
+def _edge_problems(stages: Sequence[Linked[StageSpec]], scope: Scope, absent: Absent) -> list[Diagnostic]:
     found = []
     nodes = {linked.spec.node for linked in stages} | TERMINALS
     for linked in stages:
@@ -110,50 +155,22 @@ def _edge_problems(stages: Sequence[Linked[StageSpec]], scope: Scope) -> list[Di
             if outcome not in outcomes:
                 message = f"stage `{linked.spec.node}` has no outcome `{outcome}`"
                 place = linked.place(("on", outcome), key=True)
-                help_ = _among(outcomes, "outcomes")
+                help_ = among(outcome, outcomes, "its outcomes")
                 found.append(Diagnostic(Code.UNKNOWN_OUTCOME, Severity.ERROR, message, place, help_))
             if to not in nodes:
-                help_ = _among(nodes, "nodes")
-                found.append(linked.finding(("on", outcome), Code.UNKNOWN_NODE, f"`{to}` is not a node", help_))
+                found += _no_node(linked, ("on", outcome), (to, nodes, "node"), absent)
     return found
 
 
-def _shape_problems(gateway: Linked[Gateway], stages: Sequence[Linked[StageSpec]], scope: Scope) -> list[Diagnostic]:
-    """Loops, and nodes that no walk comes to."""
-    order = pipeline(gateway.spec, [s.spec for s in stages])
-    by_name = {s.spec.node: s for s in stages}
-    following = dict(pairwise(order))
-    edges = {
-        name: {default_edge(s.spec, o, scope, following.get(name)) for o in s.spec.edges(scope)} & by_name.keys()
-        for name, s in by_name.items()
-    }
-    if not order:
-        return [gateway.finding((), Code.UNKNOWN_NODE, "every stage is switched off: there is nothing to run")]
-    found = [
-        by_name[name].finding(("on",), Code.GRAPH_LOOP, f"a walk that leaves `{name}` can come back to it")
-        for name in edges
-        if name in _reach(edges, edges[name])
-    ]
-    reached = _reach(edges, {order[0]})
-    for name in by_name.keys() - reached:
-        problem = Problem(("kind",), Code.DEAD_NODE, f"nothing leads to stage `{name}`", _DEAD_HELP, warning=True)
-        found.append(by_name[name].from_problem(problem))
-    return found
+def _no_node(linked: Linked[S], path: DataPath, wanted: tuple[str, set[str], str], absent: Absent) -> list[Diagnostic]:
+    """The finding for a name that is none of the graph's nodes, if the stage is not merely hidden by its own faults."""
+    name, nodes, what = wanted
+    if name in absent.off:
+        message = f"stage `{name}` is switched off"
+        return [linked.finding(path, Code.UNKNOWN_NODE, message, "take it out here, or its `enabled: false`")]
+    if absent.unread or name in absent.broken:
+        return []
+    return [linked.finding(path, Code.UNKNOWN_NODE, f"`{name}` is not a {what}", among(name, nodes, f"{what}s"))]
 
 
-_DEAD_HELP = "name it in another stage's `on`, or in the gateway's `pipeline`"
-
-
-def _reach(edges: dict[str, set[str]], start: set[str]) -> set[str]:
-    reached: set[str] = set()
-    waiting = list(start)
-    while waiting:
-        name = waiting.pop()
-        if name not in reached:
-            reached.add(name)
-            waiting += edges.get(name, ())
-    return reached
-
-
-def _among(names: Iterable[str], what: str) -> str:
-    return f"{what} are: {', '.join(sorted(names))}"
+_NO_PROVIDER = "list one under `providers`, such as `openai: {protocol: openai, api_key: ...}`"

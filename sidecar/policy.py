@@ -11,18 +11,20 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from .conditions import steers
 from .config.check import check
 from .config.codes import Code
 from .config.diagnostic import Diagnostic, Place, Severity
-from .config.document import Document
+from .config.document import Document, decode
 from .config.loader import Sources, read_folder
 from .config.render import render_text
 from .gateway import Gateway
 from .graph import Graph, compile_graph
-from .link import Linked, link_problems, pipeline
+from .link import Absent, Linked, link_problems, pipeline
 from .registry.index import Registry
 from .registry.load import load as load_registry
 from .registry.override import merge
+from .shape import shape_problems
 from .spec import Spec
 from .stages import STAGES
 from .stages.base import Problem, Scope, StageSpec
@@ -42,7 +44,8 @@ class Policy(Struct, frozen=True):
 
 
 class Loaded(Struct, frozen=True):
-    """What came of reading a configuration. `graph` is None when a finding is an error.
+    """What came of reading a configuration. `graph` is None when a finding is an error, or when one file of it was
+    looked at by itself.
 
     `registry_problem` says why models.json is not the one that was asked for.
     """
@@ -69,68 +72,116 @@ class Loaded(Struct, frozen=True):
         return render_text([*self.findings, *more], self.sources.texts)
 
 
-def load(entry: Path, environ: Mapping[str, str], *, strict: bool) -> Loaded:
+class _Read(Struct):
+    """The documents of a configuration. `sound` is false when the gateway's own could not be used as it is written;
+    `alone` says that there is none: policies are checked by themselves."""
+
+    sources: Sources
+    gateway: Linked[Gateway]
+    sound: bool
+    alone: bool
+    others: list[Document]
+    findings: list[Diagnostic]
+
+
+def load(entry: Path, environ: Mapping[str, str], *, strict: bool, given: bytes | None = None) -> Loaded:
     """Read `entry` and what it includes, and compile it. Never raises for what the files say.
 
-    `strict` makes an unset variable an error; `validate` is not strict, for CI has no environment.
+    `strict` makes an unset variable an error; `validate` is not strict, for CI has no environment. `given` is read in
+    place of the file `entry`, and by itself.
     """
-    sources, gateway, documents, findings = _read(entry, environ, strict)
-    folders = _folders(entry, gateway.spec, sources)
-    stages: list[Linked[StageSpec]] = []
-    for document in documents:
+    read = _read(entry, environ, strict, given)
+    gateway, findings = read.gateway, read.findings
+    unread = given is not None or any(f.severity is Severity.ERROR for f in findings)
+    folders = _folders(entry, gateway.spec, read.sources)
+    written: list[Linked[StageSpec]] = []
+    broken: set[str] = set()
+    for document in read.others:
         spec, faults = check(document, KINDS, environ, strict=strict)
         findings += faults
         if isinstance(spec, StageSpec):
-            stages.append(Linked(spec, document, str(entry)))
-    stages += _defaults(stages, {d.kind for d in documents}, str(entry))
-    registry, problem, faults = _registry(gateway, entry)
+            written.append(Linked(spec, document, str(entry)))
+        elif isinstance(spec, Gateway):
+            findings.append(_second(Linked(spec, document, str(entry)), gateway))
+        else:
+            broken.add(str(document.data.get("name") or document.kind))
+    written += _defaults(written, {d.kind for d in read.others}, gateway)
+    registry, problem, faults = _registry(read, entry)
     findings += faults
-    stages = [linked for linked in stages if linked.spec.enabled]
-    scope = _scope(gateway.spec, [s.spec for s in stages], registry)
-    findings += link_problems(gateway, stages, scope)
+    stages = [linked for linked in written if linked.spec.enabled]
+    off = frozenset(linked.spec.node for linked in written) - {linked.spec.node for linked in stages}
+    scope = _scope(read, [s.spec for s in stages], registry)
+    findings += link_problems(gateway, stages, scope, Absent(off, frozenset(broken), unread, not read.sound))
     for linked in stages:
-        findings += [linked.from_problem(p) for p in linked.spec.problems(scope)]
-    found = tuple(sorted(findings, key=lambda f: (f.place, f.code)))
-    if any(f.severity is Severity.ERROR for f in found):
-        return Loaded(None, None, found, sources, folders, problem)
+        found = (linked.from_problem(p) for p in linked.spec.problems(scope))
+        findings += [f for f in found if read.sound or f.code not in _OF_MODELS]
+    if given is None and not any(f.severity is Severity.ERROR for f in findings):
+        findings += shape_problems(gateway, stages, scope)
+    sorted_ = tuple(sorted(findings, key=lambda f: (f.place, f.code)))
+    if any(f.severity is Severity.ERROR for f in sorted_):
+        return Loaded(None, None, sorted_, read.sources, folders, problem)
     policy = Policy(gateway, tuple(stages), scope, pipeline(gateway.spec, [s.spec for s in stages]))
+    if given is not None:
+        return Loaded(policy, None, sorted_, read.sources, folders, problem)  # it may lead to stages of other files
     specs = tuple(s.spec for s in stages)
     graph = compile_graph(gateway.spec, specs, policy.order, scope)
-    return Loaded(policy, graph, found, sources, folders, problem)
+    return Loaded(policy, graph, sorted_, read.sources, folders, problem)
 
 
-def _read(
-    entry: Path, environ: Mapping[str, str], strict: bool
-) -> tuple[Sources, Linked[Gateway], list[Document], list[Diagnostic]]:
+_OF_MODELS = {Code.UNKNOWN_MODEL, Code.UNKNOWN_PROVIDER, Code.NO_CANDIDATES}
+"""What cannot be judged while the gateway's providers and models are not known."""
+
+
+def _read(entry: Path, environ: Mapping[str, str], strict: bool, given: bytes | None) -> _Read:
     """All documents but the gateway's; the gateway's own first tells which folders there are."""
-    first = read_folder(entry, {})
+    first = read_folder(entry, {}) if given is None else _alone(given, str(entry))
     documents, findings = first.documents()
-    found: list[Linked[Gateway]] = []
-    others: list[Document] = []
+    read = _Read(first, Linked(Gateway(), None, str(entry)), not findings, not strict, [], findings)
     for document in documents:
-        if document.kind != "gateway":
-            others.append(document)
+        if document.kind != "gateway" or read.gateway.document is not None:
+            read.others.append(document)
             continue
         spec, faults = check(document, KINDS, environ, strict=strict)
         findings += faults
         # A gateway with a fault still stands in, so that everything else is checked too.
-        found.append(Linked(spec if isinstance(spec, Gateway) else Gateway(policies=()), document, str(entry)))
-    gateway = found[0] if found else Linked(Gateway(policies=()), None, str(entry))
-    for again in found[1:]:
-        findings.append(again.finding((), Code.DUPLICATE_NAME, "there is a second gateway: one configuration has one"))
-    includes = _includes(gateway, entry)
-    if not includes:
-        return first, gateway, others, findings
-    sources = read_folder(entry, includes)
-    files = set(sources.texts) - set(first.texts)
-    every, all_findings = sources.documents()
-    findings += [f for f in all_findings if f not in findings]
-    return sources, gateway, others + [d for d in every if d.file in files], findings
+        read.sound &= isinstance(spec, Gateway)
+        standing = spec if isinstance(spec, Gateway) else Gateway(policies=_paths(document))
+        read.gateway = Linked(standing, document, str(entry))
+        read.alone = False
+    includes = _includes(read.gateway, entry)
+    if includes and given is None:
+        read.sources = read_folder(entry, includes)
+        files = set(read.sources.texts) - set(first.texts)
+        every, all_findings = read.sources.documents()
+        findings += [f for f in all_findings if f not in findings]
+        read.others += [d for d in every if d.file in files]
+    return read
+
+
+def _alone(data: bytes, name: str) -> Sources:
+    text, findings = decode(data, name)
+    return Sources({} if findings else {name: text}, "", findings)
+
+
+def _paths(document: Document) -> tuple[str, ...]:
+    """The policies a faulty gateway names, as far as they can be told."""
+    paths = document.data.get("policies")
+    plain = isinstance(paths, list) and all(isinstance(path, str) and "$" not in path for path in paths)
+    return tuple(map(str, paths)) if plain and paths is not None else Gateway().policies
+
+
+def _second(again: Linked[Gateway], first: Linked[Gateway]) -> Diagnostic:
+    message = "there is a second gateway: a configuration has one"
+    also = (first.place(("kind",)), "the first one is here")
+    place, help_ = again.place(("kind",)), "move its fields there, or leave its file out of `policies`"
+    return Diagnostic(Code.DUPLICATE_NAME, Severity.ERROR, message, place, help_, also)
 
 
 def _includes(gateway: Linked[Gateway], entry: Path) -> dict[str, Place]:
     """Paths the gateway names. The default folder need not exist; one that is written must."""
-    written = gateway.document is not None and "policies" in gateway.document.data
+    if gateway.document is None:
+        return {}  # policies alone, to be checked by themselves
+    written = "policies" in gateway.document.data
     return {
         path: gateway.place(("policies", index))
         for index, path in enumerate(gateway.spec.policies)
@@ -139,37 +190,50 @@ def _includes(gateway: Linked[Gateway], entry: Path) -> dict[str, Place]:
 
 
 def _defaults(
-    stages: Sequence[Linked[StageSpec]], written: Iterable[str | None], entry: str
+    written: Sequence[Linked[StageSpec]], kinds: Iterable[str | None], gateway: Linked[Gateway]
 ) -> list[Linked[StageSpec]]:
-    """A stage nobody wrote a document for works with its defaults."""
-    kinds = {*written, *(linked.spec.kind for linked in stages)}
-    return [Linked(stage(), None, entry) for stage in STAGES if stage.kind not in kinds]
+    """A stage nobody wrote a document for works with its defaults, if a pipeline that is written has it."""
+    named = {*gateway.spec.pipeline, *(to for linked in written for to in linked.spec.on.values())}
+    absent = [stage for stage in STAGES if stage.kind not in {*kinds, *(linked.spec.kind for linked in written)}]
+    wanted = [stage for stage in absent if not gateway.spec.pipeline or stage.kind in named]
+    return [Linked(stage(), None, gateway.entry) for stage in wanted]
 
 
-def _registry(gateway: Linked[Gateway], entry: Path) -> tuple[Registry, str | None, list[Diagnostic]]:
+def _registry(read: _Read, entry: Path) -> tuple[Registry, str | None, list[Diagnostic]]:
     """The catalogue with the gateway's own models laid over it."""
-    spec = gateway.spec
+    gateway, spec = read.gateway, read.gateway.spec
     loaded = load_registry(None if spec.registry is None else entry.parent / spec.registry)
     merged = merge(loaded.catalogue.models, spec.models)
-    findings = [
-        gateway.from_problem(Problem(("models", *p.path), Code.BAD_MODEL, f"model `{p.path[0]}`: {p.message}"))
-        for p in merged.problems
-    ]
-    enabled = [name for name, provider in spec.providers.items() if provider.enabled]
-    registry = Registry(merged.cards, datetime.now(UTC).date(), enabled)
+    findings = []
+    for problem in merged.problems:
+        name, *field = map(str, problem.path)
+        what = f"`{field[0]}` of model `{name}`" if field else f"model `{name}`"
+        found = Problem(("models", *problem.path), Code.BAD_MODEL, f"{what} {problem.message}")
+        findings.append(gateway.from_problem(found))
+    registry = Registry(merged.cards, datetime.now(UTC).date(), _enabled(read))
     if loaded.problem is not None:
         found = Problem(("registry",), Code.REGISTRY_FALLBACK, loaded.problem, warning=True)
         findings.append(gateway.from_problem(found))
     return registry, loaded.problem, findings
 
 
-def _scope(gateway: Gateway, stages: Sequence[StageSpec], registry: Registry) -> Scope:
-    tiers = dict.fromkeys(tier for stage in stages if isinstance(stage, Classify) for tier in stage.tiers)
-    providers = frozenset(name for name, provider in gateway.providers.items() if provider.enabled)
+def _enabled(read: _Read) -> frozenset[str] | None:
+    """The providers that may be asked; None when they are not known, and all are taken to be there."""
+    if read.alone or not read.sound:
+        return None
+    return frozenset(name for name, provider in read.gateway.spec.providers.items() if provider.enabled)
+
+
+def _scope(read: _Read, stages: Sequence[StageSpec], registry: Registry) -> Scope:
+    classifiers = [stage for stage in stages if isinstance(stage, Classify)]
+    tiers = dict.fromkeys(tier for stage in classifiers for tier in stage.tiers)
+    steering = frozenset(name for stage in classifiers for rule in stage.rules for name in steers(rule.when))
     digest = sha256()
-    for part in (gateway, *stages, *registry.cards):
+    for part in (read.gateway.spec, *stages, *registry.cards):
         digest.update(msgspec.json.encode(part, order="deterministic") + b"\n")
-    return Scope(registry, providers, tuple(tiers), digest.hexdigest())
+    enabled = _enabled(read)
+    providers = frozenset(model.provider for model in registry) if enabled is None else enabled
+    return Scope(registry, providers, tuple(tiers), digest.hexdigest(), steering)
 
 
 def _folders(entry: Path, gateway: Gateway, sources: Sources) -> frozenset[Path]:

@@ -3,12 +3,14 @@
 - `async with gateway(entry, environ) as served:` in the test's own event loop
 - `with threaded(lambda: gateway(entry, environ)) as served:` in a thread, for synchronous SDKs; the same for
   `listening(app)`, which serves any ASGI application (the emulator, a replay)
+- `with emulated(script) as both:` a threaded gateway before a threaded emulator of all four providers
 - `with process(entry, environ) as url:` as `sidecar run` in a process of its own
 """
 
 import asyncio
 import io
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,10 +21,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import httpx
 
+from sidecar.emulator import Emulator, Recorded, Script
 from sidecar.listen import listening
 from sidecar.policy import load
 from sidecar.server.app import build
@@ -154,6 +157,37 @@ def threaded(open_: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[Th
         raise faults[0]
 
 
+class Emulated(NamedTuple):
+    """The gateway of examples/providers before an emulator; both in threads of their own."""
+
+    emulator: Emulator
+    gateway: Threaded[Served]
+
+    def rows(self, request_id: str | None = None, count: int = 1) -> Rows:
+        """What the ledger's file says."""
+        rows: Rows = self.gateway.call(self.gateway.value.rows(request_id, count))
+        return rows
+
+    @property
+    def v1(self) -> str:
+        return self.gateway.value.v1
+
+    @property
+    def last(self) -> Recorded:
+        """The request that came upstream last."""
+        return self.emulator.requests[-1]
+
+
+@contextmanager
+def emulated(script: Script | None = None, entry: Path | str = PROVIDERS, **environ: str) -> Iterator[Emulated]:
+    """A gateway (by default with a model of each provider) and the emulator that stands for them all."""
+    emulator = Emulator(script)
+    with threaded(lambda: listening(emulator)) as port:
+        variables = providers_environ(f"http://127.0.0.1:{port.value}", **environ)
+        with threaded(lambda: gateway(entry, variables)) as served:
+            yield Emulated(emulator, served)
+
+
 @contextmanager
 def process(entry: Path, environ: Mapping[str, str] | None = None, port: int = 0) -> Iterator[str]:
     """`sidecar run` in a process of its own, ready; yields its URL. It must drain and exit with 0 on SIGTERM."""
@@ -178,8 +212,6 @@ def process(entry: Path, environ: Mapping[str, str] | None = None, port: int = 0
 
 def free_port() -> int:
     """A port that was free a moment ago."""
-    import socket
-
     with socket.socket() as place:
         place.bind(("127.0.0.1", 0))
         return int(place.getsockname()[1])

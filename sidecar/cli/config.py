@@ -23,8 +23,12 @@ def config_option(parser: argparse.ArgumentParser) -> None:
 
 
 def read(path: Path | None, *, strict: bool) -> Loaded:
-    """Load a configuration; findings go to standard error."""
-    loaded = load(path or default_path(), os.environ, strict=strict)
+    """Load a configuration; findings go to standard error. Exits with 2 when there is nothing to read."""
+    path = path or default_path()
+    if not path.exists():
+        sys.stderr.write(f"sidecar: {path}: no such file\n")
+        sys.exit(2)
+    loaded = load(path, os.environ, strict=strict)
     if loaded.findings:
         sys.stderr.write(loaded.text)
     return loaded

@@ -21,7 +21,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def action(options: argparse.Namespace) -> int:
-    """0 when stopped, 1 when the script is wrong or the port taken."""
+    """0 when stopped, 1 when the script is wrong or the port taken, 2 when there is no script to read."""
+    if options.script is not None and not options.script.is_file():
+        sys.stderr.write(f"sidecar emulate: {options.script}: no such file\n")
+        return 2
     script = _script(options.script)
     if script is None:
         return 1

@@ -51,6 +51,9 @@ def action(options: argparse.Namespace) -> int:
     except LookupError:
         sys.stderr.write(f"sidecar explain: there is no gateway key called `{options.key}`\n")
         return 2
+    if wrong := next((h for h in options.header if "=" not in h), None):
+        sys.stderr.write(f"sidecar explain: --header {wrong}: write NAME=VALUE\n")
+        return 2
     headers = {name.lower(): value for name, _, value in (h.partition("=") for h in options.header)}
     down = _down(loaded.graph)
     result = explain(loaded.graph, request, headers, caller, down)

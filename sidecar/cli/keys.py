@@ -3,7 +3,10 @@
 import argparse
 import sys
 
+import msgspec
+
 from ..identity.keys import generate, hash_text, well_formed
+from ..spec import Name
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +20,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def action(options: argparse.Namespace) -> int:
-    """0; the key itself goes to standard output only, so that a log of standard error never holds it."""
+    """0, or 2 for a bad name or no key. A key goes to standard output only: no log of standard error holds it."""
     if options.what == "hash":
         key = sys.stdin.readline().strip()
         if not key:
@@ -27,6 +30,12 @@ def action(options: argparse.Namespace) -> int:
             sys.stderr.write("note: the checksum of this key is wrong; is it complete?\n")
         sys.stdout.write(hash_text(key) + "\n")
         return 0
+    for name in (options.name, options.tenant):
+        try:
+            msgspec.convert(name, Name)
+        except msgspec.ValidationError:
+            sys.stderr.write(f"sidecar keys create: `{name}` is not a name: letters, digits and . _ : / @ + -\n")
+            return 2
     key = generate()
     sys.stdout.write(f"{key}\n")
     sys.stderr.write(

@@ -19,12 +19,15 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def action(options: argparse.Namespace) -> int:
-    """0 after a drain, 1 when the configuration is refused or the address taken."""
+    """0 after a drain, 1 when the configuration is refused or the address taken, 2 for a port that is none."""
     loaded = read(options.config, strict=True)
     if loaded.graph is None:
         return 1
     listen = loaded.graph.gateway.listen
-    port = options.port if options.port is not None else _port(listen.port)
+    port = _port(listen.port) if options.port is None else options.port
+    if port is None:
+        sys.stderr.write(f"sidecar run: SIDECAR_PORT={os.environ['SIDECAR_PORT']}: not a port\n")
+        return 2
     try:
         import uvloop
     except ImportError:  # not on every platform
@@ -50,6 +53,9 @@ async def _serve(entry: Path, loaded: Loaded, host: str, port: int) -> int:
     return 0
 
 
-def _port(configured: int) -> int:
+def _port(configured: int) -> int | None:
+    """What the environment says, else the file; None when the environment says nonsense."""
     text = os.environ.get("SIDECAR_PORT", "")
-    return int(text) if text.isdecimal() else configured
+    if not text:
+        return configured
+    return int(text) if text.isascii() and text.isdecimal() and int(text) < 65536 else None

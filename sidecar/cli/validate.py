@@ -11,10 +11,15 @@ from ..config.render import render_github, render_json, render_text
 from ..policy import Loaded, load
 from .config import colored, default_path
 
+STDIN = Path("-")
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Paths, format, and how warnings count."""
-    parser.add_argument("paths", nargs="*", type=Path, help="gateway.yaml, a policy file, or folders that hold some")
+    parser.add_argument(
+        "paths", nargs="*", type=Path,
+        help="gateway.yaml, a policy file, folders that hold some, or `-`: standard input, checked by itself",
+    )  # fmt: skip
     parser.add_argument("--format", choices=("text", "json", "github"), default="text")
     parser.add_argument("--deny-warnings", action="store_true", help="a warning is as bad as an error")
 
@@ -26,7 +31,7 @@ def action(options: argparse.Namespace) -> int:
         sys.stderr.write(f"sidecar validate: {path}: no such file, or no configuration in it\n")
     if missing:
         return 2
-    loaded = [load(entry, os.environ, strict=False) for entry in entries]
+    loaded = [_load(entry) for entry in entries]
     findings = list({f: None for one in loaded for f in one.findings})
     texts = {file: text for one in loaded for file, text in one.sources.texts.items()}
     if options.format == "json":
@@ -38,12 +43,19 @@ def action(options: argparse.Namespace) -> int:
     return int(_fatal(findings, options.deny_warnings))
 
 
+def _load(entry: Path) -> Loaded:
+    given = sys.stdin.buffer.read() if entry == STDIN else None
+    return load(entry, os.environ, strict=False, given=given)
+
+
 def _entries(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     """Each gateway.yaml in the paths (folders recurse); a folder without one is one configuration of its own."""
     found: list[Path] = []
     missing: list[Path] = []
     for path in paths:
-        if path.is_dir():
+        if path == STDIN:
+            found.append(path)
+        elif path.is_dir():
             gateways = sorted(p for p in path.rglob("gateway.y*ml") if not any(x.startswith(".") for x in p.parts))
             anything = gateways or ([path] if any(path.rglob("*.y*ml")) else [])
             found += anything
@@ -63,7 +75,11 @@ def _fatal(findings: Iterable[Diagnostic], deny_warnings: bool) -> bool:
 def _proof(loaded: list[Loaded], files: int) -> str:
     """One line that shows that something was looked at."""
     graphs = [one.graph for one in loaded if one.graph is not None]
-    nodes = sum(len(graph.nodes) for graph in graphs)
-    models = sum(len(graph.registry.routable) for graph in graphs)
-    policies = sum(len(one.sources.texts) - 1 for one in loaded)
-    return f"ok: {files} files, {policies} policies, {nodes} nodes, {models} models\n"
+    gateways = sum(one.policy is not None and one.policy.gateway.document is not None for one in loaded)
+    counts = {
+        ("file", "files"): files,
+        ("policy", "policies"): files - gateways,
+        ("node", "nodes"): sum(len(graph.nodes) for graph in graphs),
+        ("model", "models"): sum(len(graph.registry.routable) for graph in graphs),
+    }
+    return f"ok: {', '.join(f'{count} {names[count != 1]}' for names, count in counts.items() if count)}\n"

@@ -152,8 +152,11 @@ class Execution:
         attempt = Attempt(route, len(self.attempts) + 1, perf_counter())
         self.attempts.append(attempt)
         chat, plan = self.call.chat, self.call.plan
-        outgoing = route.adapter.request(chat, self.call.raw, route.target)
-        attempt.lost = outgoing.lost + self._unknown_fields(route)
+        try:
+            outgoing = route.adapter.request(chat, self.call.raw, route.target)
+            attempt.lost = outgoing.lost + self._unknown_fields(route)
+        except RecursionError:
+            return self._failed(attempt, Failure(FailureKind.BAD_REQUEST, "the body is nested too deeply"))
         try:
             answer = await self._upstream.send(outgoing, plan.connect, plan.first_token)
             if isinstance(answer, Failure):
@@ -251,9 +254,10 @@ class Execution:
         return attempt.failure
 
     def _told(self, failure: Failure, route: Route) -> Failure:
-        """The failure with a message that may leave the house."""
-        text = sanitised(failure.message, route.target.key, route.target.base_url)
-        return Failure(failure.kind, text, failure.status, failure.retry_after, failure.param, failure.code)
+        """The failure with texts that may leave the house."""
+        texts = (failure.message, failure.param, failure.code)
+        message, param, code = (t and sanitised(t, route.target.key, route.target.base_url) for t in texts)
+        return Failure(failure.kind, message or "", failure.status, failure.retry_after, param, code)
 
     def _timed_out(self, kind: FailureKind) -> Failure | None:
         watch = self._watch

@@ -37,6 +37,7 @@ class Holder:
         self._log = log
         self._clock = clock
         self.last = Reload(Outcome.LOADED, live.opened, "", live.graph.short_hash)
+        self.registry_problem: str | None = None
         self._show(live)
 
     def swap(self, live: Live, text: str) -> None:
@@ -59,6 +60,12 @@ class Holder:
         if self.last.outcome is Outcome.REFUSED:
             self.last = Reload(Outcome.UNCHANGED, self._clock(), "", self.current.graph.short_hash)
         self._metrics.synchronized.set(1)
+
+    def read_registry(self, problem: str | None) -> None:
+        """What was found when models.json was read: why it is not in use, or None. Told when it changes."""
+        if problem != self.registry_problem:
+            self.registry_problem = problem
+            self.log("info" if problem is None else "warning", "registry", {"problem": problem or "mended"})
 
     def log(self, level: str, event: str, fields: dict[str, object]) -> None:
         """One line to the log, if there is one."""

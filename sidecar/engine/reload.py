@@ -6,6 +6,7 @@ policy again is no reload. A refused edit changes nothing and is loud.
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,9 +34,10 @@ class Reloader:
         self._stop = asyncio.Event()
 
     async def run(self, folders: frozenset[Path]) -> None:
-        """Watch until `stop`. The folders watched follow what the configuration includes."""
+        """Watch until `stop`. The folders watched follow what the configuration includes, and what is put in their
+        place: a folder is watched, not its name."""
         while not self._stop.is_set():
-            wanted = folders
+            wanted, watched, seen = folders, _identities(folders), False
             async for changes in awatch(
                 *sorted(folders),
                 watch_filter=_concerns_us,
@@ -47,16 +49,17 @@ class Reloader:
                 recursive=False,
                 ignore_permission_denied=True,
             ):
-                if not changes and self._holder.current.graph.registry.day == datetime.now(UTC).date():
-                    continue
-                wanted = await self.reload()
-                if wanted != folders:
-                    break
+                # At the first tick the files are read even so: they may have changed before they were watched.
+                if changes or not seen or self._new_day() or _identities(folders) != watched:
+                    wanted, seen = await self.reload(), True
+                    if _identities(wanted) != watched:
+                        break
             folders = wanted
 
     async def reload(self) -> frozenset[Path]:
         """Read everything again; swap, refuse, or leave alone. Returns the folders to watch."""
         loaded = await asyncio.to_thread(load, self._entry, self._environ, strict=True)
+        self._holder.read_registry(loaded.registry_problem)
         if loaded.policy is None or loaded.graph is None:
             self._holder.refuse(loaded.text)
         elif self._same(loaded.graph):
@@ -69,6 +72,9 @@ class Reloader:
         """The same policy and models, on the same day: prices are valid from a day on."""
         current = self._holder.current.graph
         return graph.hash == current.hash and graph.registry.day == current.registry.day
+
+    def _new_day(self) -> bool:
+        return self._holder.current.graph.registry.day != datetime.now(UTC).date()
 
     def stop(self) -> None:
         """End `run`."""
@@ -83,6 +89,16 @@ class Reloader:
 
 
 def _concerns_us(change: Change, path: str) -> bool:
-    """Configuration only: the ledger lives in the same folder and changes all the time."""
+    """Configuration only, and folders that come and go: the ledger lives beside them and changes all the time."""
     name = Path(path).name
-    return name.endswith(_SUFFIXES) or name.startswith("..")
+    return name.endswith(_SUFFIXES) or name.startswith("..") or "." not in name or Path(path).is_dir()
+
+
+def _identities(folders: frozenset[Path]) -> frozenset[tuple[Path, int, int]]:
+    """Which folders these names stand for now; one that is gone is left out."""
+    found = set()
+    for folder in folders:
+        with suppress(OSError):
+            status = folder.stat()
+            found.add((folder, status.st_dev, status.st_ino))
+    return frozenset(found)

@@ -80,10 +80,10 @@ class Settler:
             row = _hit_row(settled, call.hit)
             self.ledger.add(row)
         self._count(settled)
-        if attempts:
+        if call.charged:
             _correct_counters(call, attempts)
-            if call.cache_key is not None:
-                _fill_cache(call, attempts[-1], ending)
+        if attempts and call.cache_key is not None:
+            _fill_cache(call, attempts[-1], ending)
         if self._log is not None:
             self._log.put("info", "request", _encode(row or _refused_row(settled)))
 
@@ -122,7 +122,7 @@ class Settler:
 
 
 def _correct_counters(call: Call, attempts: Sequence[Attempt]) -> None:
-    """Tokens were taken by estimate; give back or take what the provider really counted."""
+    """Tokens were taken by estimate; give back or take what was really counted: nothing where nobody was asked."""
     if not any(":tokens:" in counter for counter in call.charged):
         return
     used = sum(a.usage.input_tokens + a.usage.output_tokens for a in attempts if a.usage is not None)

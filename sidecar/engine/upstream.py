@@ -50,11 +50,11 @@ class Answer:
             return _failure(fault)
 
     async def body(self, limit: int) -> bytes | Failure:
-        """The whole body, at most `limit` bytes."""
+        """The whole body, at most `limit` bytes, however small it was packed."""
         length = self._response.content_length
         if length is not None and length > limit:
             return _too_large(limit)
-        if length is not None:
+        if length is not None and "content-encoding" not in self._response.headers:
             try:
                 return await self._response.read()
             except (aiohttp.ClientError, OSError) as fault:

@@ -8,6 +8,7 @@ that hold one are decoded.
 Wire facts: the OpenAI OpenAPI document 2.3.0, `CreateChatCompletionRequest` and `...StreamResponse`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from .failures import bounded_text, retry_after, status_kind
 
 MAX_EVENT = 16 * 1024 * 1024
 _OVERFLOW_CODES = frozenset({"context_length_exceeded", "string_above_max_length"})
+_OVERFLOW_WORDS = re.compile(r"max(?:imum)? context length|available context size|context_length_exceeded")
+"""OpenAI, vLLM and Groq; Ollama ("exceeded max context length"); llama.cpp; and what a proxy may wrap it in."""
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 
 
@@ -103,7 +106,7 @@ def _failure(error: _Error | str, status: int | None, kind: FailureKind) -> Fail
         return Failure(kind, bounded_text(error.encode()), status)
     code = str(error.code or error.type or "")
     message = bounded_text(str(error.message or code or "the provider sent an error without a message").encode())
-    if code in _OVERFLOW_CODES or "maximum context length" in message:
+    if code in _OVERFLOW_CODES or _OVERFLOW_WORDS.search(message):
         kind = FailureKind.CONTEXT_OVERFLOW
     elif code in _QUOTA_CODES or error.type in _QUOTA_CODES:
         kind = FailureKind.QUOTA

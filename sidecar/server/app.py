@@ -12,6 +12,7 @@ from litestar.types import ASGIApp
 from ..chat import Problem
 from ..surfaces.openai_chat import OpenAIChat
 from .body import client_ip, credential, is_loopback
+from .chat_route import next_request_id
 from .docs import docs_routes
 from .models import model_list, nobody
 from .state import Running
@@ -89,16 +90,27 @@ def build(running: Running) -> ASGIApp:
         debug=False,
     )
     if origins:
-        return litestar
+        return litestar  # knows CORS for every route
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         # The framework's layers cost a sixth of a routed request, and the hot route uses none of them but CORS.
         if scope.get("path") == CHAT:
             await running.chat(scope, receive, send)
         else:
-            await litestar(scope, receive, send)
+            await litestar(scope, receive, with_request_id(send))
 
     return application
+
+
+def with_request_id(send: Any) -> Any:
+    """`x-request-id` on every response that has none."""
+
+    async def sending(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"x-request-id", next_request_id().encode())]
+        await send(message)
+
+    return sending
 
 
 def not_found(request: Request[Any, Any, State], fault: HTTPException) -> Response[Any]:

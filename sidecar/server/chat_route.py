@@ -2,9 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from functools import partial
 from itertools import count
 from time import perf_counter, time
+from typing import Any
 
 from ..call import Call
 from ..chat import Completion, Delta, Failure, FailureKind, Problem
@@ -26,6 +28,11 @@ WATCH_AFTER = 0.02
 MAX_CACHED_STREAM = 1024 * 1024
 _ID = os.urandom(5).hex()
 _number = count(1)
+
+
+def next_request_id() -> str:
+    """Unique: a random part of this process and a number."""
+    return f"req_{_ID}{next(_number):08x}"
 
 
 class ChatRoute:
@@ -51,12 +58,15 @@ class ChatRoute:
         """One request, from its first byte to its ledger row."""
         live = self._holder.current
         sent = Sent(send)
-        request_id = f"req_{_ID}{next(_number):08x}"
+        request_id = next_request_id()
         self.running += 1
         try:
             await self._serve(scope, receive, sent, live, request_id)
         except HungUpError:
             return
+        except RecursionError:
+            if not sent.status:
+                await sent.problem(self._surface, _TOO_DEEP, base_headers(request_id, live))
         except Exception as fault:  # noqa: BLE001  the edge: a bug must not take the caller's connection silently
             self._holder.log_fault(request_id, fault)
             if not sent.status:
@@ -69,7 +79,9 @@ class ChatRoute:
 
     async def _serve(self, scope: Scope, receive: Receive, sent: Sent, live: Live, request_id: str) -> None:
         started = perf_counter()
-        call = await self._call(scope, receive, live, request_id)
+        call = await self._call(scope, receive, live, (request_id, sent))
+        if sent.status:
+            raise HungUpError  # told already that its body came too late
         if isinstance(call, Problem):
             self._settler.metrics.answered(call.status, perf_counter() - started)
             await sent.problem(self._surface, call, base_headers(request_id, live))
@@ -94,8 +106,16 @@ class ChatRoute:
             await sent.problem(self._surface, call.refusal or _NO_END, headers)
         self._settler.settle(live, call, (), Ending(sent.status, started, perf_counter()))
 
-    async def _call(self, scope: Scope, receive: Receive, live: Live, request_id: str) -> Call | Problem:
-        """The request as a Call, or what is wrong with it."""
+    def _late(self, live: Live, request_id: str, sent: Sent) -> None:
+        """A body did not come in time: say so, which ends the wait for it."""
+        message = f"The body did not arrive within {live.body_timeout:g} s."
+        problem = Problem(408, "invalid_request_error", message, "body_timeout")
+        self._settler.metrics.answered(408, 0.0)
+        _keep_task(sent.problem(self._surface, problem, base_headers(request_id, live)))
+
+    async def _call(self, scope: Scope, receive: Receive, live: Live, answer: tuple[str, Sent]) -> Call | Problem:
+        """The request as a Call, or what is wrong with it. `answer` is the request's id and its way back."""
+        request_id, sent = answer
         if scope["method"] != "POST":
             return Problem(405, "invalid_request_error", "Use POST here.", "method_not_allowed")
         if self.draining:
@@ -103,7 +123,8 @@ class ChatRoute:
         headers = read_headers(scope["headers"])
         if isinstance(headers, Problem):
             return headers
-        body = await read_body(receive, headers, live.body_limit, live.body_timeout)
+        late = partial(self._late, live, request_id, sent)
+        body = await read_body(receive, headers, live.body_limit, live.body_timeout, late)
         if isinstance(body, Problem):
             return body
         chat = self._surface.parse(body)
@@ -143,11 +164,11 @@ class ChatRoute:
             else:
                 body = await self._stream(execution, sent, started)
         except asyncio.CancelledError:
+            _cancelled(execution)
             if not hang_up.happened:
-                raise
+                raise  # the gateway stops
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()  # the cancelling was ours and is dealt with here
-            _cancelled(execution)
         finally:
             hang_up.stop()
             execution.close()
@@ -215,9 +236,7 @@ class HangUp:
         self._task = None
 
     def _start(self) -> None:
-        watcher = asyncio.get_running_loop().create_task(self._watch())
-        _watchers.add(watcher)
-        watcher.add_done_callback(_watchers.discard)
+        _keep_task(self._watch())
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -227,17 +246,26 @@ class HangUp:
             self._task.cancel()
 
 
-_watchers: set[asyncio.Task[None]] = set()
+_tasks: set[asyncio.Task[None]] = set()
 """Tasks are kept while they run: the event loop itself would let them be collected."""
 
+
+def _keep_task(work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.get_running_loop().create_task(work)
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+_TOO_DEEP = Problem(400, "invalid_request_error", "The body is nested too deeply.", "invalid_json")
+"""What one stack can decode may be too deep for the longer stacks of those who look at it later."""
 _NO_END = Problem(500, "api_error", "The policy refused this request without saying why.", "refused")
 
 
 def _cancelled(execution: Execution) -> None:
-    """The caller hung up: that is how the running attempt ended."""
+    """The caller hung up, or the gateway stops: that is how the running attempt ended."""
     execution.close()
     if execution.attempts and execution.attempts[-1].failure is None:
-        execution.attempts[-1].failure = Failure(FailureKind.CANCELLED, "the caller hung up")
+        execution.attempts[-1].failure = Failure(FailureKind.CANCELLED, "broken off from this side")
 
 
 def _keep(kept: list[bytes] | None, data: bytes) -> list[bytes] | None:

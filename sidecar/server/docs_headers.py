@@ -17,8 +17,13 @@ REQUEST_HEADERS: dict[str, tuple[str, list[str]]] = {
 }
 """Name -> what it does, and examples."""
 
-ALWAYS: dict[str, tuple[str, Any]] = {
+EVERY: dict[str, tuple[str, Any]] = {
     "x-request-id": ("Names this request in logs and in the ledger.", "req_5f0c1d2e3a0000002a"),
+}
+"""On every response."""
+
+CHAT: dict[str, tuple[str, Any]] = {
+    **EVERY,
     "x-sidecar-policy": ("First 12 characters of the hash of the policy that decided.", "dde8fbdeee9e"),
 }
 """On every response of the chat endpoint."""
@@ -73,7 +78,7 @@ def response_headers() -> dict[str, dict[str, Any]]:
             "description": text,
             "schema": {"type": "integer" if isinstance(example, int) else "string", "examples": [example]},
         }
-        for name, (text, example) in {**ALWAYS, **DECIDED, **ANSWERED, **RETRY}.items()
+        for name, (text, example) in {**CHAT, **DECIDED, **ANSWERED, **RETRY}.items()
     }
 
 

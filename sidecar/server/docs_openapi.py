@@ -4,7 +4,7 @@ from typing import Any
 
 from .. import __version__
 from . import docs_examples as examples
-from .docs_headers import ALWAYS, ANSWERED, DECIDED, RETRY, parameters, refer, response_headers
+from .docs_headers import ANSWERED, CHAT, DECIDED, EVERY, RETRY, parameters, refer, response_headers
 from .docs_schemas import ref, schemas
 
 Node = dict[str, Any]
@@ -137,7 +137,7 @@ def _chat() -> Node:
 def _answered() -> Node:
     return {
         "description": "The answer.",
-        "headers": refer(ALWAYS, DECIDED, ANSWERED),
+        "headers": refer(CHAT, DECIDED, ANSWERED),
         "content": {
             "application/json": {"schema": ref("ChatCompletion"), "example": examples.COMPLETION},
             "text/event-stream": {
@@ -150,7 +150,7 @@ def _answered() -> Node:
 
 def _refusal(status: str) -> Node:
     text, example = _REFUSALS[status]
-    groups = [ALWAYS] if status in _UNDECIDED else [ALWAYS, DECIDED]
+    groups = [CHAT] if status in _UNDECIDED else [CHAT, DECIDED]
     headers = refer(*groups, *([RETRY] if status in _WAITS else []))
     return _json(text, "Error", example, headers)
 
@@ -203,6 +203,7 @@ def _metrics() -> Node:
         "responses": {
             "200": {
                 "description": "The text exposition.",
+                "headers": refer(EVERY),
                 "content": {"text/plain": {"schema": {"type": "string"}, "example": examples.METRICS}},
             }
         },
@@ -227,7 +228,5 @@ def _plain_refusal(status: str) -> Node:
 
 
 def _json(description: str, schema: str, example: Any, headers: Node | None = None) -> Node:
-    response: Node = {"description": description}
-    if headers:
-        response["headers"] = headers
-    return {**response, "content": {"application/json": {"schema": ref(schema), "example": example}}}
+    content = {"application/json": {"schema": ref(schema), "example": example}}
+    return {"description": description, "headers": headers or refer(EVERY), "content": content}

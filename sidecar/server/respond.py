@@ -1,5 +1,6 @@
 """Response headers, built once a response, and the few messages that ASGI wants."""
 
+import re
 from collections.abc import Sequence
 from math import ceil
 
@@ -16,10 +17,12 @@ JSON = (b"content-type", b"application/json")
 SSE = (b"content-type", b"text/event-stream; charset=utf-8")
 _SAFE = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
+MAX_WARNINGS = 2000
+_UNFIT = re.compile("[^ -~]")
 
 
 class Sent:
-    """Sends one response and remembers its status. `text` header values are cleaned of line ends."""
+    """Sends one response and remembers its status."""
 
     __slots__ = ("_send", "status")
 
@@ -90,5 +93,10 @@ def attempt_headers(attempts: Sequence[Attempt], cost: str | None) -> Headers:
     if cost is not None:
         headers.append((b"x-sidecar-cost-usd", cost.encode()))
     if last.lost:
-        headers.append((b"x-sidecar-warnings", ", ".join(last.lost).encode("latin-1", "replace")[:2000]))
+        headers.append((b"x-sidecar-warnings", _header_text(", ".join(last.lost)[:MAX_WARNINGS])))
     return headers
+
+
+def _header_text(text: str) -> bytes:
+    """Text as a header value. What a translation lost is named by the caller, who may name it `a\\r\\nb`."""
+    return _UNFIT.sub("?", text).encode()

@@ -1,6 +1,7 @@
 """Everything a running gateway holds, made in one place and ended in one place."""
 
 import asyncio
+import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -39,7 +40,11 @@ class Running(Struct):
     stores: Stores
     chat: ChatRoute
     started: float
-    registry_problem: str | None
+
+    @property
+    def registry_problem(self) -> str | None:
+        """Why models.json is not the one that was asked for."""
+        return self.holder.registry_problem
 
     def not_ready(self) -> dict[str, str]:
         """Why the gateway should get no traffic; empty when it should."""
@@ -68,7 +73,7 @@ async def running(
     live = open_graph(loaded.policy, loaded.graph, stores, environ)
     if isinstance(live, list):
         raise RefusedError(loaded.render(live))
-    ledger = SQLiteLedger(_database(entry, gateway, environ))
+    ledger = _open_ledger(_database(entry, gateway, environ))
     metrics = Metrics(ledger)
     log = Log(sink or sys.stderr.buffer, time.time)
     holder = Holder(live, metrics, log, time.time)
@@ -77,16 +82,22 @@ async def running(
     chat = ChatRoute(OpenAIChat(), holder, upstream, settler)
     reloader = Reloader(entry, holder, stores, environ)
     watching = asyncio.create_task(reloader.run(loaded.folders), name="reload")
-    if loaded.registry_problem is not None:
-        holder.log("warning", "registry", {"problem": loaded.registry_problem})
+    holder.read_registry(loaded.registry_problem)
     try:
-        yield Running(holder, ledger, metrics, settler, stores, chat, time.time(), loaded.registry_problem)
+        yield Running(holder, ledger, metrics, settler, stores, chat, time.time())
     finally:
         reloader.stop()
         await asyncio.gather(watching, return_exceptions=True)
         await upstream.close()
         await ledger.close()
         await log.close()
+
+
+def _open_ledger(path: Path) -> SQLiteLedger:
+    try:
+        return SQLiteLedger(path)
+    except (OSError, sqlite3.Error) as fault:
+        raise RefusedError(f"the database {path} cannot be used: {fault}\n") from fault
 
 
 def _database(entry: Path, gateway: Gateway, environ: Mapping[str, str]) -> Path:

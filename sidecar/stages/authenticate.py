@@ -14,7 +14,7 @@ from ..chat import Problem as Refusal
 from ..config.codes import Code
 from ..spec import Name, SecretRef, Spec
 from ..stores.base import Principal
-from .base import NEXT, REFUSE, Problem, Run, Scope, StageSpec
+from .base import NEXT, REFUSE, Problem, Run, Scope, StageSpec, unknown_model
 
 KEY_PREFIX = "gw_"
 
@@ -42,9 +42,10 @@ class Authenticate(StageSpec, frozen=True, tag="authenticate"):
 
     kind: ClassVar[str] = "authenticate"
     outcomes: ClassVar = {"known": NEXT, "anonymous": NEXT, "denied": REFUSE}
+    gives: ClassVar = {"known": "caller", "anonymous": "caller"}
 
     def problems(self, scope: Scope) -> list[Problem]:
-        """Each key has one origin, each name and hash stands once."""
+        """Each key has one origin, each name and hash stands once, the models it may use exist."""
         found: list[Problem] = []
         seen: dict[str, int] = {}
         for index, key in enumerate(self.keys):
@@ -58,8 +59,10 @@ class Authenticate(StageSpec, frozen=True, tag="authenticate"):
                 )  # fmt: skip
             for what in filter(None, (key.name, key.hash)):
                 if what in seen:
-                    found.append(Problem(("keys", index), Code.DUPLICATE_NAME, f"key `{what}` is declared twice"))
+                    message = f"key `{what}` is declared twice"
+                    found.append(Problem(("keys", index), Code.DUPLICATE_NAME, message, "keep one of them"))
                 seen[what] = index
+            found += _unknown_models(index, key, scope)
         return found
 
     def build(self, scope: Scope) -> Run:
@@ -83,6 +86,19 @@ class Authenticate(StageSpec, frozen=True, tag="authenticate"):
             return "denied"
 
         return run
+
+
+def _unknown_models(index: int, key: Key, scope: Scope) -> list[Problem]:
+    """A key that lists a model by a name that is never compared could never use it."""
+    found = []
+    for place, name in enumerate(key.models):
+        path, model = ("keys", index, "models", place), scope.registry.find(name)
+        if model is None:
+            found.append(unknown_model(path, name, scope.registry))
+        elif model.id != name:
+            message = f"`{name}` is another name of `{model.id}`"
+            found.append(Problem(path, Code.UNKNOWN_MODEL, message, f"write `{model.id}`"))
+    return found
 
 
 def _admit(call: Call, principal: Principal, outcome: str) -> str:

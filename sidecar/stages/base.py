@@ -8,13 +8,14 @@
 An outcome that the policy names under `on:` leads to that node; others lead to the stage's own default.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
 from ..call import Call
 from ..config.codes import Code
+from ..config.wording import nearest
 from ..registry.index import Registry
 from ..spec import Name, Spec
 
@@ -29,12 +30,16 @@ TERMINALS = frozenset({EXECUTE, RESPOND, REFUSE})
 
 
 class Scope(Struct, frozen=True):
-    """What a stage may look at while it is checked and built: all linked specs' names, and the policy's hash."""
+    """What a stage may look at while it is checked and built: all linked specs' names, and the policy's hash.
+
+    `steering` is what rules read beside the request's body (`conditions.steers`): no cached answer may ignore it.
+    """
 
     registry: Registry
     providers: frozenset[str] = frozenset()
     tiers: tuple[str, ...] = ()
     policy_hash: str = ""
+    steering: frozenset[str] = frozenset()
 
 
 class Problem(Struct, frozen=True):
@@ -58,6 +63,10 @@ class StageSpec(Spec, frozen=True, tag_field="kind"):
     kind: ClassVar[str]
     outcomes: ClassVar[Mapping[str, str]]
     """Outcome -> where it leads unless `on` says otherwise: `next` or a terminal."""
+    gives: ClassVar[Mapping[str, str]] = {}
+    """Outcome -> what is known from then on: `caller`, `model` or `answer`."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """What must be known before a walk comes here."""
 
     @property
     def node(self) -> str:
@@ -75,3 +84,16 @@ class StageSpec(Spec, frozen=True, tag_field="kind"):
     def build(self, scope: Scope) -> Run:
         """The function that runs once a request."""
         raise TypeError(f"stage {self.kind} has no build step")
+
+
+def among(word: str, names: Iterable[str], what: str) -> str:
+    """A help text: the name that was probably meant, or all there are."""
+    known = sorted(names)
+    return nearest(word, known) or f"{what} are: {', '.join(known)}"
+
+
+def unknown_model(path: tuple[str | int, ...], name: str, registry: Registry) -> Problem:
+    """The problem of naming a model that neither the registry nor gateway.yaml has."""
+    close = registry.suggest(name)
+    help_ = f"did you mean `{close}`?" if close else "`sidecar models` lists them"
+    return Problem(path, Code.UNKNOWN_MODEL, f"`{name}` is not a model", help_)

@@ -1,7 +1,7 @@
 """`kind: cache`: whole answers to the very same request, kept in memory.
 
-Tenant-safe by construction: the key holds the tenant, every field of the body, the headers that steer the decision
-and the policy's hash. Sharing between tenants is asked for by name.
+Tenant-safe by construction: the key holds the tenant, every field of the body, whatever else steers the decision
+(headers and labels that some rule reads) and the policy's hash. Sharing between tenants is asked for by name.
 """
 
 from hashlib import blake2b
@@ -29,17 +29,20 @@ class Cache(StageSpec, frozen=True, tag="cache"):
 
     kind: ClassVar[str] = "cache"
     outcomes: ClassVar = {"hit": RESPOND, "miss": NEXT, "bypass": NEXT}
+    gives: ClassVar = {"hit": "answer"}
+    needs: ClassVar = ("caller",)
 
     def build(self, scope: Scope) -> Run:
         """Binds the policy's hash and the scope of sharing into every key."""
         share, ttl, policy = self.share, seconds(self.ttl), scope.policy_hash.encode()
+        steering = tuple(sorted(scope.steering))
 
         def run(call: Call) -> str:
             asked = call.headers.get("x-sidecar-cache", "")
             if asked == "no-store":
                 call.cache = "bypass"
                 return "bypass"
-            call.cache_key = key = _key(call, share, policy)
+            call.cache_key = key = _key(call, share, policy, steering)
             call.cache_ttl = ttl
             call.cache = "miss"
             if asked == "refresh":
@@ -53,7 +56,7 @@ class Cache(StageSpec, frozen=True, tag="cache"):
         return run
 
 
-def _key(call: Call, share: str, policy: bytes) -> bytes:
+def _key(call: Call, share: str, policy: bytes, steering: tuple[str, ...]) -> bytes:
     """A digest over everything that may change the answer; the order of the body's fields does not."""
     features = call.features
     digest = blake2b(policy, digest_size=24)
@@ -62,7 +65,18 @@ def _key(call: Call, share: str, policy: bytes) -> bytes:
     allowed = ",".join(sorted(call.principal.models)) if call.principal else ""
     steer = "\0".join((share, who, allowed, features.task, features.strategy, route))
     digest.update(steer.encode("utf-8", "surrogatepass"))
+    if steering:
+        digest.update(b"\0" + msgspec.json.encode([_steer(call, name) for name in steering]))
     for name, value in sorted(_fields(call.raw).items()):
-        digest.update(b"\0" + name.encode("utf-8", "surrogatepass") + b"\0")
+        # With its length: a name may hold any character, and no two bodies may read the same.
+        digest.update(f"\0{len(name)}:{name}\0".encode("utf-8", "surrogatepass"))
         digest.update(value)
     return digest.digest()
+
+
+def _steer(call: Call, name: str) -> object:
+    """What a rule reads beside the body: `header:x-app` is one header, other names are features."""
+    if name.startswith("header:"):
+        return call.headers.get(name[7:])
+    value = getattr(call.features, name)
+    return value if isinstance(value, str) else sorted(value.items())

@@ -11,11 +11,11 @@ from msgspec import Meta
 
 from ..call import Call
 from ..conditions import Condition as Compiled
-from ..conditions import context
+from ..conditions import UnknownNameError, context
 from ..config.codes import Code
 from ..features import FEATURES
 from ..spec import Condition, Name, Spec
-from .base import NEXT, Problem, Run, Scope, StageSpec
+from .base import NEXT, Problem, Run, Scope, StageSpec, among
 
 ABSTAIN = "abstain"
 PINNED = "pinned"
@@ -46,6 +46,7 @@ class Classify(StageSpec, frozen=True, tag="classify"):
     ] = {}
 
     kind: ClassVar[str] = "classify"
+    needs: ClassVar = ("caller",)
 
     def edges(self, scope: Scope) -> dict[str, str]:
         """Every tier, abstain, and pinned (the caller named a model)."""
@@ -62,7 +63,9 @@ class Classify(StageSpec, frozen=True, tag="classify"):
         names: dict[str, int] = {}
         for index, rule in enumerate(self.rules):
             if names.setdefault(rule.name, index) != index:
-                found.append(Problem(("rules", index, "name"), Code.DUPLICATE_NAME, f"rule `{rule.name}` stands twice"))
+                message = f"there are two rules called `{rule.name}`"
+                help_ = "the trace and the metrics tell rules apart by name"
+                found.append(Problem(("rules", index, "name"), Code.DUPLICATE_NAME, message, help_))
         return found
 
     def _rule_problems(self, index: int, rule: Rule) -> list[Problem]:
@@ -72,13 +75,10 @@ class Classify(StageSpec, frozen=True, tag="classify"):
         try:
             Compiled(rule.when, self.patterns)
         except ValueError as fault:
-            known = ", ".join(sorted({*FEATURES, *self.patterns}))
-            found.append(
-                Problem(
-                    ("rules", index, "when"), Code.BAD_CONDITION, f"condition of rule `{rule.name}`: {fault}",
-                    f"features are: {known}" if "not a feature" in str(fault) else None,
-                )
-            )  # fmt: skip
+            message = f"condition of rule `{rule.name}`: {fault}"
+            known = {*FEATURES, *self.patterns}
+            help_ = among(fault.name, known, "features") if isinstance(fault, UnknownNameError) else _mend(str(fault))
+            found.append(Problem(("rules", index, "when"), Code.BAD_CONDITION, message, help_))
         return found
 
     def build(self, scope: Scope) -> Run:
@@ -118,13 +118,25 @@ def _bad_patterns(patterns: dict[str, str]) -> list[Problem]:
     for name, source in patterns.items():
         path = ("patterns", name)
         if name in FEATURES:
-            found.append(Problem(path, Code.DUPLICATE_NAME, f"pattern `{name}` has the name of a feature"))
+            message = f"pattern `{name}` has the name of a feature"
+            found.append(Problem(path, Code.DUPLICATE_NAME, message, "give it another name"))
         try:
             re.compile(source)
         except re.error as fault:
-            found.append(Problem(path, Code.BAD_PATTERN, f"regular expression of `{name}`: {fault}"))
+            where = "" if fault.pos is None else f" at character {fault.pos + 1}"
+            message = f"pattern `{name}` is not a regular expression: {fault.msg}{where}"
+            found.append(Problem(path, Code.BAD_PATTERN, message))
     return found
 
 
 def _no_tier(path: tuple[str | int, ...], tier: str, tiers: tuple[str, ...]) -> Problem:
-    return Problem(path, Code.UNKNOWN_TIER, f"`{tier}` is not a tier", f"tiers are: {', '.join(tiers)}")
+    return Problem(path, Code.UNKNOWN_TIER, f"`{tier}` is not a tier", among(tier, tiers, "tiers"))
+
+
+_CEL_WORDS = {"and": "&&", "or": "||", "not": "!", "=": "=="}
+
+
+def _mend(fault: str) -> str | None:
+    """Operators of other languages, and what CEL writes instead."""
+    word = re.search(r"unexpected `(\w+|=)`", fault)
+    return f"CEL writes `{_CEL_WORDS[word[1]]}`" if word and word[1] in _CEL_WORDS else None

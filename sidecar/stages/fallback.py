@@ -7,9 +7,9 @@ from msgspec import Meta
 from ..call import Call, Plan
 from ..chat import Problem as Refusal
 from ..config.codes import Code
-from ..registry.index import Model, Registry
+from ..registry.index import Model
 from ..spec import Duration, Name, Spec, seconds
-from .base import EXECUTE, REFUSE, Problem, Run, Scope, StageSpec
+from .base import EXECUTE, REFUSE, Problem, Run, Scope, StageSpec, among, unknown_model
 
 
 class Backoff(Spec, frozen=True):
@@ -39,24 +39,37 @@ class Fallback(StageSpec, frozen=True, tag="fallback"):
 
     kind: ClassVar[str] = "fallback"
     outcomes: ClassVar = {"planned": EXECUTE, "none": REFUSE}
+    needs: ClassVar = ("caller", "model")
 
     def problems(self, scope: Scope) -> list[Problem]:
-        """Chains name models that exist, do not come back to their start, and go somewhere."""
-        found = []
+        """Chains name models that exist and can be asked, and do not come back to one that was tried."""
+        found: list[Problem] = []
+        starts: set[str] = set()
         for start, chain in self.chains.items():
+            tried: set[str] = set()
             for path, name in [(("chains", start), start), *((("chains", start, i), n) for i, n in enumerate(chain))]:
-                if scope.registry.find(name) is None:
-                    close = scope.registry.suggest(name)
-                    help_ = f"did you mean `{close}`?" if close else "`sidecar models` lists them"
-                    found.append(Problem(path, Code.UNKNOWN_MODEL, f"`{name}` is not a model", help_))
-            if start in chain or len(set(chain)) != len(chain):
-                message = f"the chain of `{start}` comes back to a model it has tried"
-                found.append(Problem(("chains", start), Code.FALLBACK_LOOP, message, "name each model once"))
+                model = scope.registry.find(name)
+                if model is None:
+                    found.append(unknown_model(path, name, scope.registry))
+                    continue
+                if model.id in tried:
+                    message = f"the chain of `{start}` comes back to `{model.id}`, which it has tried"
+                    found.append(Problem(path, Code.FALLBACK_LOOP, message, "name each model once"))
+                elif model.provider not in scope.providers:
+                    message = f"`{name}` cannot be asked: provider `{model.provider}` is not configured, or not enabled"
+                    help_ = among(model.provider, scope.providers, "enabled providers")
+                    found.append(Problem(path, Code.UNKNOWN_PROVIDER, message, help_, warning=True))
+                tried.add(model.id)
+            first = scope.registry.find(start)
+            if first is not None and first.id in starts:
+                message = f"there is another chain for `{first.id}`"
+                found.append(Problem(("chains", start), Code.DUPLICATE_NAME, message, "keep one of them"))
+            starts |= set() if first is None else {first.id}
         return found
 
     def build(self, scope: Scope) -> Run:
         """Chains resolved to models, the plan's figures in seconds."""
-        chains = {_find(scope.registry, n).id: [_find(scope.registry, m) for m in c] for n, c in self.chains.items()}
+        chains = {_find(n, scope).id: _askable(chain, scope) for n, chain in self.chains.items()}
         alternatives, plan, node = self.alternatives, self._plan(), self.node
 
         def run(call: Call) -> str:
@@ -95,11 +108,16 @@ class Fallback(StageSpec, frozen=True, tag="fallback"):
         )
 
 
-def _find(registry: Registry, name: str) -> Model:
-    model = registry.find(name)
+def _find(name: str, scope: Scope) -> Model:
+    model = scope.registry.find(name)
     if model is None:
         raise LookupError(name)
     return model
+
+
+def _askable(chain: tuple[str, ...], scope: Scope) -> list[Model]:
+    """The chain without models of providers that are not here: there is nobody to ask."""
+    return [m for m in (_find(name, scope) for name in chain) if m.provider in scope.providers]
 
 
 def _all_down(model: Model, reason: str) -> Refusal:

@@ -5,7 +5,7 @@ step, whatever the level), quality on a linear one. What a request costs depends
 terms are computed for a few shares beforehand and one sort is remembered for each; a decision is a look-up.
 """
 
-from math import log
+from math import inf, log
 
 from msgspec import Struct
 
@@ -53,7 +53,7 @@ class Ranking:
         self._version = -1
 
     def order(self, weights: Weights, share: int, health: Health) -> list[Model]:
-        """Candidates, best first; ties go to the better, then the cheaper, then the first by name."""
+        """Candidates, best first; ties go to the better, the cheaper, the faster, then the first by name."""
         if health.version != self._version:
             self._orders.clear()
             self._version = health.version
@@ -82,13 +82,15 @@ class Ranking:
 
     def _sort(self, weights: Weights, share: int, health: Health) -> list[Model]:
         cost, quality = self._cost[share], self._quality
+        # By price, not by its term: a free model and the cheapest priced one have the same term.
+        price = [inf if usd is None else usd for usd in self._price[share]]
         _, speed = self._speeds(health)
         rows = [
-            (-_score(weights, cost[i], quality[i], speed[i]), -quality[i], -cost[i], m.id, i)
+            (-_score(weights, cost[i], quality[i], speed[i]), -quality[i], price[i], -speed[i], m.id, i)
             for i, m in enumerate(self.models)
         ]
         rows.sort()
-        return [self.models[row[4]] for row in rows]
+        return [self.models[row[5]] for row in rows]
 
 
 def output_share(input_tokens: int, output_tokens: int) -> int:

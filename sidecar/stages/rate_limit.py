@@ -10,8 +10,9 @@ from msgspec import Meta
 
 from ..call import Call
 from ..chat import Problem as Refusal
+from ..config.codes import Code
 from ..spec import Spec
-from .base import NEXT, REFUSE, Run, Scope, StageSpec
+from .base import NEXT, REFUSE, Problem, Run, Scope, StageSpec
 
 _PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -32,6 +33,11 @@ class Limit(Spec, frozen=True):
     requests: Rate | None = None
     tokens: Annotated[Rate, Meta(description="Input and output tokens together.")] | None = None
 
+    @property
+    def rates(self) -> tuple[tuple[str, str | None], ...]:
+        """What is counted, and the rate it may have."""
+        return (("requests", self.requests), ("tokens", self.tokens))
+
 
 def _rate(text: str) -> tuple[int, float]:
     count, unit = text.split("/")
@@ -46,13 +52,27 @@ class RateLimit(StageSpec, frozen=True, tag="rate_limit"):
     kind: ClassVar[str] = "rate_limit"
     outcomes: ClassVar = {"allowed": NEXT, "limited": REFUSE}
 
+    def problems(self, scope: Scope) -> list[Problem]:
+        """Each limit limits something, and nothing is counted twice."""
+        found: list[Problem] = []
+        seen: set[tuple[str, str, float]] = set()
+        for index, limit in enumerate(self.limits):
+            rates = {what: rate for what, rate in limit.rates if rate is not None}
+            if not rates:
+                message = "a limit without `requests` and `tokens` limits nothing"
+                found.append(Problem(("limits", index), Code.BAD_VALUE, message, "give it a rate, such as 60/m"))
+            for what, rate in rates.items():
+                counter = (limit.per, what, _rate(rate)[1])
+                if counter in seen:
+                    message = f"there is another limit on {what} per {limit.per} for the same length of time"
+                    found.append(Problem(("limits", index, what), Code.DUPLICATE_NAME, message, "keep the lower one"))
+                seen.add(counter)
+        return found
+
     def build(self, scope: Scope) -> Run:
         """All limits as flat tuples, in the order written."""
         checks = [
-            (limit.per, what, *_rate(rate))
-            for limit in self.limits
-            for what, rate in (("requests", limit.requests), ("tokens", limit.tokens))
-            if rate is not None
+            (limit.per, what, *_rate(rate)) for limit in self.limits for what, rate in limit.rates if rate is not None
         ]
 
         def run(call: Call) -> str:

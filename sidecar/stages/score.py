@@ -14,7 +14,7 @@ from ..config.codes import Code
 from ..features import Features, needs
 from ..registry.index import Model, Registry
 from ..spec import Count, Name, Percent, Spec
-from .base import NEXT, REFUSE, Problem, Run, Scope, StageSpec
+from .base import NEXT, REFUSE, Problem, Run, Scope, StageSpec, among, unknown_model
 from .ranking import Ranking, Weights, output_share
 
 KEEP = 6
@@ -63,25 +63,34 @@ class Score(StageSpec, frozen=True, tag="score"):
 
     kind: ClassVar[str] = "score"
     outcomes: ClassVar = {"chosen": NEXT, "pinned": NEXT, "none": REFUSE}
+    gives: ClassVar = {"chosen": "model", "pinned": "model"}
+    needs: ClassVar = ("caller",)
+
+    @property
+    def known_strategies(self) -> frozenset[str]:
+        """Every strategy that this stage, or a caller, may name."""
+        return frozenset({BALANCED, *STRATEGIES, *self.strategies})
 
     def problems(self, scope: Scope) -> list[Problem]:
         """Names that do not exist, tiers without a candidate, weights that are all zero."""
-        known = {BALANCED, *STRATEGIES, *self.strategies}
+        known = self.known_strategies
         found: list[Problem] = []
-        named: list[tuple[tuple[str, ...], str]] = [(("strategy",), self.strategy)]
-        named += [(("tiers", n, "strategy"), t.strategy) for n, t in self.tiers.items() if t.strategy]
+        named: list[tuple[tuple[str, ...], str | None]] = [(("strategy",), self.strategy)]
+        named += [(("tiers", n, "strategy"), t.strategy) for n, t in self.tiers.items()]
+        named.append((("default", "strategy"), self.default.strategy))
         for path, name in named:
-            if name not in known:
-                help_ = f"strategies are: {', '.join(sorted(known))}"
+            if name is not None and name not in known:
+                help_ = among(name, known, "strategies")
                 found.append(Problem(path, Code.UNKNOWN_STRATEGY, f"`{name}` is not a strategy", help_))
         weighted: list[tuple[tuple[str, ...], WeightSpec]] = [(("weights",), self.weights)]
         weighted += [(("strategies", n), w) for n, w in self.strategies.items()]
         for path, weights in weighted:
             if not weights.cost + weights.quality + weights.speed:
-                found.append(Problem(path, Code.BAD_VALUE, "all weights are zero"))
+                help_ = "give one of `cost`, `quality` and `speed` a weight"
+                found.append(Problem(path, Code.BAD_VALUE, "all weights are zero", help_))
         for name, tier in self.tiers.items():
             if scope.tiers and name not in scope.tiers:
-                help_ = f"tiers are: {', '.join(scope.tiers)}"
+                help_ = among(name, scope.tiers, "tiers")
                 found.append(Problem(("tiers", name), Code.UNKNOWN_TIER, f"`{name}` is not a tier", help_))
             found += _tier_problems(("tiers", name), tier, scope.registry)
         return found + _tier_problems(("default",), self.default, scope.registry)
@@ -123,17 +132,23 @@ class _Chooser:
         strategy = asked or call.features.strategy or table.strategy
         weights = self._weights.get(strategy)
         if weights is None:
-            return _refuse(call, _unknown_strategy(strategy, self._weights))
+            return _refuse(call, _unknown_strategy(strategy, self._weights, "model" if asked else None))
         call.strategy = strategy
         features = call.features
         share = output_share(features.tokens, features.max_tokens or table.output_tokens)
         ranked = table.ranking.order(weights, share, call.state.health)
         _pick(call, ranked)
-        if not call.chain and table.spills:
-            _pick(call, self._default.ranking.order(weights, share, call.state.health))
+        spilled = not call.chain and table.spills
+        if spilled:
+            known = {model for model, _ in call.dropped}
+            others = self._default.ranking.order(weights, share, call.state.health)
+            _pick(call, [m for m in others if m.id not in known])
         if call.details is not None:
             rows = table.ranking.explain(weights, share, call.state.health)
-            call.note(self._node, {"strategy": strategy, "weights": weights, "candidates": rows})
+            if spilled:
+                rows += self._default.ranking.explain(weights, share, call.state.health)
+            unique = list({row.model: row for row in reversed(rows)}.values())[::-1]
+            call.note(self._node, {"strategy": strategy, "weights": weights, "candidates": unique})
         if call.chain:
             return "chosen"
         return _refuse(call, _nothing_left(call))
@@ -191,9 +206,9 @@ def _not_allowed(model: str) -> Refusal:
     return Refusal(403, "permission_error", f"This key may not use the model `{model}`.", "model_not_allowed", "model")
 
 
-def _unknown_strategy(name: str, known: dict[str, Weights]) -> Refusal:
+def _unknown_strategy(name: str, known: dict[str, Weights], param: str | None) -> Refusal:
     message = f"`{name[:64]}` is not a strategy; strategies are: {', '.join(sorted(known))}."
-    return Refusal(400, "invalid_request_error", message, "unknown_strategy", "model")
+    return Refusal(400, "invalid_request_error", message, "unknown_strategy", param)
 
 
 def _nothing_left(call: Call) -> Refusal:
@@ -213,14 +228,27 @@ def _nothing_left(call: Call) -> Refusal:
 
 def candidates(tier: TierSpec, registry: Registry) -> tuple[Model, ...]:
     """The models a tier may be served by."""
+    low = -1.0 if tier.min_quality is None else tier.min_quality
+    high = 101.0 if tier.max_quality is None else tier.max_quality
     return tuple(
         m
         for m in registry.routable
-        if any(fnmatchcase(m.id, p) or fnmatchcase(f"{m.provider}/{m.id}", p) for p in tier.models)
-        and not any(fnmatchcase(m.id, p) for p in tier.exclude)
-        and (tier.min_quality is None or (m.quality or 0) >= tier.min_quality)
-        and (tier.max_quality is None or (m.quality or 0) <= tier.max_quality)
+        if low <= (m.quality or 0) <= high
+        and any(_is_named(m, name, registry) for name in tier.models)
+        and not any(_is_named(m, name, registry) for name in tier.exclude)
     )
+
+
+def _is_glob(name: str) -> bool:
+    return any(mark in name for mark in "*?[")
+
+
+def _is_named(model: Model, name: str, registry: Registry) -> bool:
+    """Whether a name of a model, or a glob over names with or without the provider, means this one."""
+    if _is_glob(name):
+        return fnmatchcase(model.id, name) or fnmatchcase(f"{model.provider}/{model.id}", name)
+    found = registry.find(name)
+    return found is not None and found.id == model.id
 
 
 def _table(tier: TierSpec, spec: Score, registry: Registry) -> _Table:
@@ -230,12 +258,21 @@ def _table(tier: TierSpec, spec: Score, registry: Registry) -> _Table:
 
 def _tier_problems(path: tuple[str, ...], tier: TierSpec, registry: Registry) -> list[Problem]:
     found = []
-    for index, name in enumerate(tier.models):
-        if not any(mark in name for mark in "*?[") and registry.find(name) is None:
-            close = registry.suggest(name)
-            help_ = f"did you mean `{close}`?" if close else "`sidecar models` lists them"
-            found.append(Problem((*path, "models", index), Code.UNKNOWN_MODEL, f"`{name}` is not a model", help_))
-    if not found and tier.otherwise is None and not candidates(tier, registry):
-        message = "no model of a configured provider is a candidate"
-        found.append(Problem((*path, "models"), Code.NO_CANDIDATES, message, warning=True))
+    for field, names in (("models", tier.models), ("exclude", tier.exclude)):
+        for index, name in enumerate(names):
+            if not _is_glob(name) and registry.find(name) is None:
+                found.append(unknown_model((*path, field, index), name, registry))
+            elif name != "*" and not any(_is_named(m, name, registry) for m in registry):
+                message = f"`{name}` matches no model"
+                found.append(Problem((*path, field, index), Code.NO_CANDIDATES, message, _GLOB_HELP, warning=True))
+    if tier.min_quality is not None and tier.max_quality is not None and tier.min_quality > tier.max_quality:
+        message = "`min_quality` is above `max_quality`: no model is between them"
+        found.append(Problem((*path, "min_quality"), Code.BAD_VALUE, message))
+    if not found and tier.otherwise is None and registry.routable and not candidates(tier, registry):
+        message = "no model of an enabled provider is a candidate here"
+        help_ = "`sidecar models` lists them with their quality"
+        found.append(Problem((*path, "models"), Code.NO_CANDIDATES, message, help_, warning=True))
     return found
+
+
+_GLOB_HELP = "globs are over `model` and `provider/model`; `sidecar models` lists them"

@@ -45,7 +45,7 @@ class Counters(Protocol):
         """Take `amount` if it fits, else take nothing and say how long to wait."""
 
     def adjust(self, key: str, amount: int, now: float) -> None:
-        """Correct an earlier take by `amount` (may be negative), in the window of `now`."""
+        """Correct the take made at `now` by `amount` (may be negative)."""
 
 
 class Cache(Protocol):

@@ -78,23 +78,20 @@ class MemoryCounters:
         return Quota(limit, limit - window.total, period)
 
     def adjust(self, key: str, amount: int, now: float) -> None:
-        """Correct an earlier take. What is given back leaves the newest step first, never below nothing."""
+        """Correct the take that was made at `now`. More counts from the newest step on; what is given back leaves
+        the step it was taken in, never below nothing: another's step would end at another time."""
         window = self._windows.get(key)
         if window is None:
             return
         window.advance(now)
-        if amount >= 0:
-            window.counts[window.last % (SLOTS + 1)] += amount
-            window.total += amount
-            return
-        for slot in range(window.last, window.last - SLOTS - 1, -1):
-            place = slot % (SLOTS + 1)
-            given = min(-amount, window.counts[place])
-            window.counts[place] -= given
-            window.total -= given
-            amount += given
-            if not amount:
+        slot = window.last
+        if amount < 0:
+            slot = min(floor(now / window.step), slot)
+            if slot < window.last - SLOTS:
                 return
+            amount = -min(-amount, window.counts[slot % (SLOTS + 1)])
+        window.counts[slot % (SLOTS + 1)] += amount
+        window.total += amount
 
 
 class MemoryCache:
@@ -154,6 +151,7 @@ class LiveHealth:
 
     THRESHOLD = 5
     COOLDOWN = 15.0
+    LONGEST = 3600.0
     _SMOOTH = 0.2
     _STEP = log(1.15)
 
@@ -186,10 +184,11 @@ class LiveHealth:
             self.version += 1
 
     def failed(self, model: str, reason: str, now: float, pause: float | None = None) -> None:
-        """An attempt failed. After THRESHOLD in a row, or when the provider says how long, the model rests."""
+        """An attempt failed. After THRESHOLD in a row, or when the provider says how long, the model rests: for an
+        hour at most, whatever the provider says."""
         count = self._failures[model] = self._failures.get(model, 0) + 1
         if pause is not None or count >= self.THRESHOLD:
-            self._until[model] = now + (pause if pause is not None else self.COOLDOWN)
+            self._until[model] = now + min(pause if pause is not None else self.COOLDOWN, self.LONGEST)
             self.down[model] = reason
 
     def wake(self, now: float) -> None:

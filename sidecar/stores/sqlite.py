@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ MIGRATIONS = (
 )
 """Numbered by place; `PRAGMA user_version` says how many a file has had."""
 
+_INT64 = 2**63 - 1
 _COLUMNS = Row.__struct_fields__
 _INSERT = f"INSERT INTO request_logs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 
@@ -127,13 +128,24 @@ class SQLiteLedger:
     def _commit(self, rows: list[Row]) -> None:
         """One transaction. On a fault the rows wait for the next try, and `fault` says why."""
         try:
-            with self._db.conn:
-                self._db.conn.executemany(_INSERT, map(msgspec.structs.astuple, rows))
+            try:
+                self._insert(map(msgspec.structs.astuple, rows))
+            except OverflowError:
+                self._insert(map(_storable, rows))
         except sqlite3.Error as fault:
             self._fault = f"{self.path}: {fault}"
             self._rows[:0] = rows
         else:
             self._fault = None
+
+    def _insert(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        with self._db.conn:
+            self._db.conn.executemany(_INSERT, rows)
+
+
+def _storable(row: Row) -> tuple[Any, ...]:
+    """A row whose integers fit: a provider may claim any number of tokens, and no row may hold up the others."""
+    return tuple(min(max(v, -_INT64), _INT64) if isinstance(v, int) else v for v in msgspec.structs.astuple(row))
 
 
 def _open(path: Path) -> Database:

@@ -18,6 +18,7 @@ MAX_MESSAGES = 10_000
 MAX_TOOLS = 2_000
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _PATH = re.compile(r" - at `\$\.?(.*?)`$")
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*(?:\[\s*\]|null)')
 
 _decode = msgspec.json.Decoder(ChatRequest).decode
 _encode = msgspec.json.Encoder().encode
@@ -119,7 +120,7 @@ class ChunkEncoder:
         out = []
         for delta in deltas:
             if delta.wire is not None:
-                if delta.usage is not None and b'"choices":[]' in delta.wire:
+                if delta.usage is not None and _without_choices(delta.wire):
                     self._usage_wire = delta.wire
                 else:
                     out.append(delta.wire)
@@ -197,6 +198,11 @@ def _choice(choice: Choice) -> dict[str, Any]:
         "logprobs": choice.logprobs,
         "finish_reason": choice.finish_reason or "stop",
     }
+
+
+def _without_choices(wire: bytes) -> bool:
+    """Whether a chunk is there for its usage alone. A quote inside of text is escaped, so text cannot look like it."""
+    return b'"choices"' not in wire or _NO_CHOICES.search(wire) is not None
 
 
 def _visible(delta: Delta) -> bool:

@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     print(report.text(bench, markdown=options.markdown))
     if options.json:
         options.json.write_text(json.dumps(report.data(bench), indent=1) + "\n")
-    return 1 if any(result.failure for result in bench.results.values()) else 0
+    return 1 if bench.cut_short or any(result.failure for result in bench.results.values()) else 0
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
@@ -77,7 +77,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         say("WARNING: one core only; server, load and upstream share it, and the figures mean little")
     chosen: dict[str, int | float] = {"server_cpu": cpus[0], "load_cpu": cpus[1 % len(cpus)]}
     if options.quick:
-        chosen |= {"rounds": 1, "seconds": 2, "starts": 1, "idle": 1.0, "limit": 118}
+        chosen |= {"rounds": 1, "seconds": 2, "starts": 1, "idle": 1.0, "repeats": 0, "limit": 118}
     chosen |= {name: value for name in ("rounds", "seconds") if (value := getattr(options, name))}
     if options.rounds or options.seconds:
         chosen["limit"] = 1800
@@ -106,6 +106,7 @@ def _measure(bench: Bench, names: list[str]) -> None:
             bench.decide()
         bench.rounds()
     except OutOfTime:
+        bench.cut_short = True
         say(f"out of time after {bench.plan.limit} s; what was measured until then:")
     finally:
         signal.alarm(0)

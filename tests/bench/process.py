@@ -129,9 +129,9 @@ class Server:
         deadline = time.perf_counter() + limit
         before = sum(self.cpu())
         while time.perf_counter() < deadline:
-            time.sleep(0.2)
+            time.sleep(0.1)
             now = sum(self.cpu())
-            if now - before <= 0.02:
+            if now - before <= 0.01:
                 return
             before = now
 

@@ -105,9 +105,10 @@ def notes(bench: Bench) -> list[str]:
         out.append("* the load side was the limit: a part of the servers' core was idle, this server can do more")
     foreign = [s.foreign for r in bench.results.values() for runs in r.samples.values() for s in runs]
     if foreign and max(foreign) > _NOISE:
-        out.append(
-            f"NOISE: other programs took up to {max(foreign):.0%} of the servers' core (median {median(foreign):.0%})"
-        )
+        typical = f"up to {max(foreign):.0%} of a core, {median(foreign):.0%} in half of the runs"
+        out.append(f"NOISE: other programs took {typical}; measure again on a quiet machine")
+    if bench.cut_short:
+        out.append(f"CUT SHORT after {bench.plan.limit} s: not all rounds are in this table")
     out.extend(f"skipped {name}: {reason}" for name, reason in bench.skipped.items())
     out.extend(f"failed {r.row.name}: {r.failure}" for r in bench.results.values() if r.failure)
     if "failure" in bench.decision:

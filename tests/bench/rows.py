@@ -144,7 +144,7 @@ def sidecar(place: Place) -> list[Row]:
     commit = install.output("git", "describe", "--always", "--dirty")
     rows = []
     for name, config, runs in (
-        ("sidecar", _EXAMPLE / "gateway.yaml", ("json", "stream")),
+        ("sidecar", _example(place.directory("config")) / "gateway.yaml", ("json", "stream")),
         ("sidecar-cache", _with_cache(place.directory("cached-config")) / "gateway.yaml", ("cache",)),
     ):
         port = free_port()
@@ -193,9 +193,15 @@ BUILDERS: dict[str, Callable[[Place], list[Row]]] = {
 }
 
 
-def _with_cache(home: Path) -> Path:
-    """A copy of the benchmark's configuration with the cache switched on, nothing else changed."""
+def _example(home: Path) -> Path:
+    """A copy of the benchmark's configuration, so that its ledger starts empty and leaves nothing in the tree."""
     shutil.copytree(_EXAMPLE, home, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.db*"))
+    return home
+
+
+def _with_cache(home: Path) -> Path:
+    """The same with the cache switched on, nothing else changed."""
+    _example(home)
     switched = 0
     for path in sorted(home.rglob("*.y*ml")):
         parts = re.split(r"(?m)^(---.*\n)", path.read_text())

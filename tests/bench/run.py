@@ -28,6 +28,7 @@ from tests.bench.process import (
 from tests.bench.rows import BUILDERS, Place, Row
 
 _SLOW_START = 5.0
+_DISTURBED = 0.05
 _DECISION_PATIENCE = 150
 
 
@@ -41,6 +42,7 @@ class Plan:
     starts: int = 3
     idle: float = 2.0
     connections: int = 32
+    repeats: int = 5  # of runs that other programs disturbed, in all; the least disturbed one counts
     limit: int = 475  # seconds for everything after the installs; what was measured until then is reported
     server_cpu: int = 0
     load_cpu: int = 1
@@ -73,9 +75,11 @@ class Bench:
         self.results: dict[str, Result] = {}
         self.skipped: dict[str, str] = {}
         self.decision: dict = {}
+        self.cut_short = False
         self._scratch = scratch
         self._servers: dict[str, Server] = {}
         self._sizes: dict[str, int] = {}
+        self._repeats = plan.repeats
 
     def __enter__(self) -> "Bench":
         port = free_port()
@@ -204,7 +208,12 @@ class Bench:
         for kind in result.row.runs:
             self._load(result.row, kind, self.plan.warm_up)
             server.settle()
-            result.samples[kind].append(self._measure(result.row, kind, server))
+            sample = self._measure(result.row, kind, server)
+            while sample.foreign > _DISTURBED and self._repeats > 0:
+                self._repeats -= 1
+                server.settle()
+                sample = min(sample, self._measure(result.row, kind, server), key=lambda s: s.foreign)
+            result.samples[kind].append(sample)
             server.settle()
         if result.row.launch is not None:
             server.pause()

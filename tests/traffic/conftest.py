@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import openai
 import pytest
-from gateway import KEY, PROVIDERS, Served, Threaded, gateway, providers_environ, threaded
+from gateway import KEY, PROVIDERS, Emulated, Served, Threaded, emulated, gateway, providers_environ, threaded
 
 from sidecar.listen import listening
 
@@ -29,3 +29,10 @@ def served(replay: str) -> Iterator[Threaded[Served]]:
 def client(served: Threaded[Served]) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(api_key=KEY, base_url=served.value.v1, max_retries=0) as sdk:
         yield sdk
+
+
+@pytest.fixture(scope="session")
+def both() -> Iterator[Emulated]:
+    """A gateway before the emulator instead: it answers what was never recorded."""
+    with emulated() as running:
+        yield running

@@ -1,5 +1,6 @@
 """Every recorded chat exchange of the four protocols, as bytes a provider would send."""
 
+import ast
 import json
 import random
 import zlib
@@ -96,6 +97,8 @@ def _body(response: dict[str, Any], model: str) -> tuple[bytes, list[Any]]:
     if "chunks" in response:
         return framed(response["chunks"], model), response["chunks"]
     raw = response["raw"]
+    if raw.startswith("{'"):  # pasted as Python shows the body; on the wire it was JSON
+        return _body({"json": ast.literal_eval(raw)}, model)
     lines = [line.removeprefix("data:").strip() for line in raw.splitlines()]
     return raw.encode(), [json.loads(line) for line in lines if line.startswith('{"')]
 

@@ -21,7 +21,8 @@ class Replay:
         self.seen: dict[str, int] = {}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        assert scope["type"] == "http"
+        if scope["type"] == "lifespan":
+            return
         named = _NAMED.search(await _body(receive))
         assert named is not None, "no exchange is named"
         exchange = self._exchanges[named[1].decode()]

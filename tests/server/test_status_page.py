@@ -1,0 +1,92 @@
+"""Status -> HTML, without a gateway: whatever stands in a field stays text, and figures read well."""
+
+from typing import Any, get_args, get_origin
+
+import msgspec
+import pytest
+from pages import Page
+
+from sidecar.server.page import Html, join, tag
+from sidecar.server.status_data import Status
+from sidecar.server.status_page import milliseconds, money, refused, render, span
+
+HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>&lt;\x00\x1b[31m\ud800\u2028"
+
+
+def hostile(kind: Any) -> Any:
+    """A value of a type with HOSTILE in every text that may be any text."""
+    if get_origin(kind) is not None and type(None) in get_args(kind):
+        kind = next(k for k in get_args(kind) if k is not type(None))
+    if hasattr(kind, "__metadata__"):
+        kind = kind.__origin__
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind(**{f.name: hostile(f.type) for f in msgspec.structs.fields(kind)})
+    match get_origin(kind):
+        case None:
+            return {str: HOSTILE, int: 7, float: 7.5, bool: True}[kind]
+        case origin if origin is list:
+            return [hostile(get_args(kind)[0])]
+        case origin if origin is dict:
+            return {HOSTILE: HOSTILE}
+    return get_args(kind)[0] if isinstance(get_args(kind)[0], str) else hostile(get_args(kind)[0])
+
+
+def money_fields(value: Any) -> Any:
+    """The hostile status with figures where only figures can be."""
+    data = msgspec.structs.asdict(value)
+    traffic = msgspec.structs.replace(
+        data["traffic"],
+        cost_usd="1.5",
+        models=[msgspec.structs.replace(model, cost_usd="0") for model in data["traffic"].models],
+    )
+    return msgspec.structs.replace(value, traffic=traffic)
+
+
+@pytest.mark.parametrize("outcome", ["refused", "loaded", HOSTILE])
+def test_no_text_of_any_field_becomes_markup(outcome: str) -> None:
+    status = money_fields(hostile(Status))
+    status = msgspec.structs.replace(status, reload=msgspec.structs.replace(status.reload, outcome=outcome))
+    text = render(status).encode("utf-8", "replace").decode()
+    page = Page(text)
+    assert "alert(1)" in page.text
+    assert not {"script", "img"} & {name for name, _ in page.elements}
+    assert all(not key.startswith("on") for _, attributes in page.elements for key in attributes)
+    assert not set(text) & {"\x00", "\x1b", "\ud800"}
+
+
+def test_the_refusal_escapes_too() -> None:
+    assert "<script" not in refused(HOSTILE)
+
+
+def test_elements_escape_text_and_keep_markup() -> None:
+    assert tag("p", "a<b", tag("b", "&")) == "<p>a&lt;b<b>&amp;</b></p>"
+    assert tag("a", "x", href='"><x', class_=None, hidden=True) == '<a href="&quot;&gt;&lt;x" hidden>x</a>'
+    assert tag("br") == "<br>"
+    assert join("<", None, ["<", Html("<br>")]) == "&lt;&lt;<br>"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(-5, "0 s"), (0, "0 s"), (59.9, "59 s"), (60, "1 min"), (3599, "59 min"), (3600, "1 h 0 min"), (90061, "1 d 1 h")],
+)
+def test_lengths_of_time(seconds: float, shown: str) -> None:
+    assert span(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("0", "$0.00"),
+        ("0.0000000001", "<$0.000001"),
+        ("0.000318", "$0.000318"),
+        ("0.01", "$0.01"),
+        ("1234.567", "$1,234.57"),
+    ],
+)
+def test_amounts(text: str, shown: str) -> None:
+    assert money(text) == shown
+
+
+@pytest.mark.parametrize(("value", "shown"), [(None, "–"), (1.23, "1.2 ms"), (99.6, "100 ms"), (1234.0, "1.23 s")])
+def test_times(value: float | None, shown: str) -> None:
+    assert milliseconds(value) == shown
