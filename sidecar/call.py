@@ -24,7 +24,10 @@ class Plan(Struct, frozen=True):
 
 
 class Call(Struct):
-    """A request on its way through the graph. `now` is Unix time, read once: stages have no clock."""
+    """A request on its way through the graph. `now` is Unix time, read once: stages have no clock.
+
+    `charged` is what limits were taken: the counter, how much, and of what (requests or tokens).
+    """
 
     id: str
     chat: ChatRequest
@@ -50,7 +53,7 @@ class Call(Struct):
     cache_ttl: float = 0.0
     hit: Entry | None = None
     quotas: dict[str, Quota] = field(default_factory=dict)
-    charged: list[str] = field(default_factory=list)
+    charged: list[tuple[str, int, str]] = field(default_factory=list)
     trace: list[tuple[str, str]] = field(default_factory=list)
     details: dict[str, Any] | None = None
 

@@ -7,7 +7,7 @@ The extension module is loaded past its package's `__init__`, which drags in a c
 import importlib.machinery
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -42,12 +42,13 @@ _HEADER = re.compile(r"(?<![.\w])headers\[[\"']([^\"']*[A-Z][^\"']*)[\"']\]")
 _OUTSIDE = frozenset({"labels", "key", "tenant", "conversation"})
 
 
-class UnknownNameError(ValueError):
-    """A condition uses a name that is neither a feature nor a pattern."""
+class ConditionError(ValueError):
+    """A condition that cannot hold or cannot be read. `unknown` is a name it uses that does not exist."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"there is no feature `{name}`")
-        self.name = name
+    def __init__(self, text: str, help: str | None = None, unknown: str | None = None) -> None:
+        super().__init__(text)
+        self.help = help
+        self.unknown = unknown
 
 
 class Condition:
@@ -56,19 +57,19 @@ class Condition:
     __slots__ = ("_program", "names", "source")
 
     def __init__(self, source: str, patterns: Iterable[str] = ()) -> None:
-        """Raises ValueError with a text for people when the source does not parse, uses a name that does not exist,
+        """Raises ConditionError with a text for people when the source does not parse, uses a name that does not exist,
         compares types that do not compare, or does not yield true or false."""
         self.source = source
         try:
             self._program = _cel.compile(source)
         except ValueError as fault:
-            raise ValueError(_short(str(fault))) from None
+            raise _unreadable(str(fault)) from None
         known = set(patterns)
         self.names: frozenset[str] = frozenset(self._program.variables())
         for name in sorted(self.names - known - FEATURES.keys() - _bound(source)):
-            raise UnknownNameError(name)
+            raise ConditionError(f"there is no feature `{name}`", unknown=name)
         if shouted := _HEADER.search(source):
-            raise ValueError(f"header names are in lower case here: `{shouted[1].lower()}`")
+            raise ConditionError(f"header names are in lower case here: `{shouted[1].lower()}`")
         self._try_out(known)
 
     def holds(self, context: Any) -> bool:
@@ -84,15 +85,59 @@ class Condition:
                 result = self._program.execute(context(sample, self.names, dict.fromkeys(patterns, True)))
             except RuntimeError as fault:
                 if (wrong := _always_wrong(str(fault), self.source)) is not None:
-                    raise ValueError(wrong) from None
+                    raise ConditionError(wrong) from None
             except (LookupError, ValueError, ArithmeticError):
                 continue  # depends on the request: a key that a map lacks, a text that is no number
             except TypeError as fault:
-                raise ValueError(_overload(str(fault))) from None
+                raise self._mismatch(str(fault)) from None
             else:
                 if not isinstance(result, bool):
                     shown = _KINDS.get(type(result).__name__, "something else")
-                    raise ValueError(f"it yields {shown}; a condition must yield true or false")
+                    raise ConditionError(f"it yields {shown}; a condition must yield true or false")
+
+    def _mismatch(self, text: str) -> ConditionError:
+        """Values of types that do not go together; the help tells of which type the features in it are."""
+        types = [f"`{name}` is {_KINDS[FEATURES[name].__name__]}" for name in sorted(self.names & FEATURES.keys())]
+        what = text.split(". CEL does not")[0].rstrip(".")
+        if text.startswith("No such overload"):
+            what = "it compares or combines values whose types do not fit"
+        return ConditionError(what, "; ".join(types))
+
+
+class FirstMatch:
+    """Many conditions of which the first that holds counts. They are asked in groups, each one expression
+    (`(a) ? 0 : (b) ? 1 : ... : -1`): crossing into the evaluator costs more than a comparison there."""
+
+    GROUP = 32
+
+    __slots__ = ("_groups",)
+
+    def __init__(self, conditions: Sequence[Condition]) -> None:
+        self._groups = [
+            (
+                start,
+                conditions[start : start + self.GROUP],
+                _cel.compile(_chain(conditions[start : start + self.GROUP])),
+            )
+            for start in range(0, len(conditions), self.GROUP)
+        ]
+
+    def index(self, context: Any) -> int:
+        """The place of the first condition that holds, or -1."""
+        for start, conditions, program in self._groups:
+            try:
+                place = program.execute(context)
+            except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError):
+                # One of them asks for what this request lacks: that one does not hold, the others may.
+                place = next((i for i, c in enumerate(conditions) if c.holds(context)), -1)
+            if place >= 0:
+                return start + int(place)
+        return -1
+
+
+def _chain(conditions: Sequence[Condition]) -> str:
+    """One expression for several. A source may end in a comment, hence the line break."""
+    return "".join(f"({c.source}\n) ? {i} : " for i, c in enumerate(conditions)) + "-1"
 
 
 def context(features: Features, names: Iterable[str], patterns: Mapping[str, bool]) -> Any:
@@ -135,7 +180,15 @@ def _bound(source: str) -> set[str]:
     return set(re.findall(_MACROS + r"\s*([A-Za-z_]\w*)\s*,", source))
 
 
-_KINDS = {"int": "a number", "float": "a number", "str": "a text", "list": "a list", "dict": "a map"}
+_KINDS = {
+    "int": "a number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "list": "a list",
+    "dict": "a map",
+}
+_CEL_WORDS = {"and": "&&", "or": "||", "not": "!", "=": "=="}
 
 
 def _always_wrong(text: str, source: str) -> str | None:
@@ -150,22 +203,19 @@ def _always_wrong(text: str, source: str) -> str | None:
     return f"there is no function `{name[1]}` for what it is used on" if called else f"there is no feature `{name[1]}`"
 
 
-def _overload(text: str) -> str:
-    if text.startswith("No such overload"):
-        return "it compares or combines values whose types do not fit"
-    return text.split(". CEL does not")[0].rstrip(".")
-
-
-def _short(text: str) -> str:
+def _unreadable(text: str) -> ConditionError:
     """The parser's message without its own drawing: the diagnostic draws source and caret itself."""
     if "Recursion limit" in text:
-        return "it is nested too deeply"
+        return ConditionError("it is nested too deeply")
     found = re.search(r"ERROR: <input>:1:(\d+): (?:Syntax error: )?(.*)", text)
     if found is None:
-        return text.splitlines()[0].rstrip(".")
+        return ConditionError(text.splitlines()[0].rstrip("."))
     what = found[2].split(" expecting ")[0]
     if "'<EOF>'" in what:
-        return "it ends too early"
-    if token := re.search(r"(?:input|at:) '(.+)'$", what):
-        return f"unexpected `{token[1].strip()}` at character {found[1]}"
-    return f"{what} at character {found[1]}"
+        return ConditionError("it ends too early")
+    token = re.search(r"(?:input|at:) '(.+)'$", what)
+    if token is None:
+        return ConditionError(f"{what} at character {found[1]}")
+    word = token[1].strip()
+    help_ = f"CEL writes `{_CEL_WORDS[word]}`" if word in _CEL_WORDS else None
+    return ConditionError(f"unexpected `{word}` at character {found[1]}", help_)

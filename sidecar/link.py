@@ -25,8 +25,11 @@ class Linked(Struct, Generic[S], frozen=True):
     entry: str
 
     def place(self, path: DataPath, key: bool = False) -> Place:
-        """Where a path of the spec stands."""
-        return Place(self.entry) if self.document is None else self.document.place(path, key)
+        """Where a path of the spec stands; what spans lines, or is not there, is shown by the key it stands under."""
+        if self.document is None:
+            return Place(self.entry)
+        node = self.document.node(path)
+        return self.document.place(path, key or node is None or node.children is not None)
 
     def finding(self, path: DataPath, code: Code, message: str, help: str | None = None) -> Diagnostic:
         """An error at a path."""
@@ -86,7 +89,8 @@ def _provider_problems(gateway: Linked[Gateway], scope: Scope) -> list[Diagnosti
             found.append(gateway.finding(("models", name, "provider"), Code.UNKNOWN_PROVIDER, message, help_))
     if gateway.document is not None and not scope.providers:
         message = "no provider is enabled: every request will be refused"
-        problem = Problem(("providers",), Code.NO_CANDIDATES, message, _NO_PROVIDER, warning=True)
+        help_ = "set `enabled: true` at one of them" if spec.providers else _NO_PROVIDER
+        problem = Problem(("providers",), Code.NO_CANDIDATES, message, help_, warning=True)
         found.append(gateway.from_problem(problem))
     return found
 

@@ -207,8 +207,9 @@ def _registry(read: _Read, entry: Path) -> tuple[Registry, str | None, list[Diag
     findings = []
     for problem in merged.problems:
         name, *field = map(str, problem.path)
-        what = f"`{field[0]}` of model `{name}`" if field else f"model `{name}`"
-        found = Problem(("models", *problem.path), Code.BAD_MODEL, f"{what} {problem.message}")
+        said = problem.message.startswith(("is ", "must ")) and field
+        what = f"`{field[0]}` of model `{name}` " if said else f"model `{name}`: "
+        found = Problem(("models", *problem.path), Code.BAD_MODEL, what + problem.message)
         findings.append(gateway.from_problem(found))
     registry = Registry(merged.cards, datetime.now(UTC).date(), _enabled(read))
     if loaded.problem is not None:

@@ -47,76 +47,94 @@ def shape_problems(gateway: Linked[Gateway], stages: Sequence[Linked[StageSpec]]
         for name, s in by_name.items()
     }
     reached = _reach(edges, order[0])
+    judge = _Judge(gateway, by_name, edges)
     return [
-        *_loops(by_name, edges, order),
-        *_dead(by_name, reached),
-        *_nowhere([by_name[n] for n in edges if n in reached and n not in following], scope),
-        *_order(by_name, edges, order[0]),
+        *judge.loops(order),
+        *judge.dead(reached),
+        *judge.nowhere([by_name[n] for n in edges if n in reached and n not in following], scope),
+        *judge.order(order[0], reached),
     ]
 
 
-def _loops(by_name: Mapping[str, Linked[StageSpec]], edges: Edges, order: Iterable[str]) -> Iterator[Diagnostic]:
-    """Each edge that leads back to a stage of the way that led there."""
-    done: set[str] = set()
-    for start in (*order, *edges):
-        way: list[str] = []
-        waiting: list[Iterator[tuple[str, str]]] = []
-        if start not in done:
-            way.append(start)
-            waiting.append(iter(edges[start].items()))
-        while way:
-            outcome, to = next(waiting[-1], ("", ""))
-            if not to:
-                done.add(way.pop())
-                waiting.pop()
-            elif to in way:
-                circle = " -> ".join([*way[way.index(to) :], to])
-                message = f"a walk could go round for ever: {circle}"
-                yield by_name[way[-1]].finding(("on", outcome), Code.GRAPH_LOOP, message, _ENDLESS)
-            elif to in edges and to not in done:
-                way.append(to)
-                waiting.append(iter(edges[to].items()))
+class _Judge:
+    """Findings about one graph. Each points to what the user wrote: an edge, a place in the pipeline, a stage."""
 
+    def __init__(self, gateway: Linked[Gateway], by_name: Mapping[str, Linked[StageSpec]], edges: Edges) -> None:
+        self._gateway = gateway
+        self._by_name = by_name
+        self._edges = edges
 
-def _dead(by_name: Mapping[str, Linked[StageSpec]], reached: set[str]) -> Iterator[Diagnostic]:
-    for name, linked in by_name.items():
-        if name not in reached:
-            path = ("name",) if linked.spec.name else ("kind",)
-            problem = Problem(path, Code.DEAD_NODE, f"nothing leads to stage `{name}`: it never runs", _DEAD, True)
-            yield linked.from_problem(problem)
+    def loops(self, order: Iterable[str]) -> Iterator[Diagnostic]:
+        """Each edge that leads back to a stage of the way that led there."""
+        done: set[str] = set()
+        for start in (*order, *self._edges):
+            way = [] if start in done else [start]
+            waiting = [iter(self._edges[name].items()) for name in way]
+            while way:
+                outcome, to = next(waiting[-1], ("", ""))
+                if not to:
+                    done.add(way.pop())
+                    waiting.pop()
+                elif to in way:
+                    circle = " -> ".join([*way[way.index(to) :], to])
+                    message = f"a walk could go round for ever: {circle}"
+                    yield self._by_name[way[-1]].finding(("on", outcome), Code.GRAPH_LOOP, message, _ENDLESS)
+                elif to in self._edges and to not in done:
+                    way.append(to)
+                    waiting.append(iter(self._edges[to].items()))
 
-
-def _nowhere(last: Sequence[Linked[StageSpec]], scope: Scope) -> Iterator[Diagnostic]:
-    """Outcomes that go on to the next stage where there is none."""
-    for linked in last:
-        edges = linked.spec.edges(scope).items()
-        lost = [outcome for outcome, to in edges if to == NEXT and outcome not in linked.spec.on]
-        if lost:
-            shown = ", ".join(f"`{outcome}`" for outcome in lost)
-            message = f"nothing follows stage `{linked.spec.node}`: {shown} would lead nowhere"
-            path = ("name",) if linked.spec.name else ("kind",)
-            yield linked.finding(path, Code.UNKNOWN_NODE, message, _NOWHERE)
-
-
-def _order(by_name: Mapping[str, Linked[StageSpec]], edges: Edges, entry: str) -> Iterator[Diagnostic]:
-    """Stages and ends that a walk can come to without what they need."""
-    reached = _reach(edges, entry)
-    for what in _WITHOUT:
-        gives = {name: {o for o, given in s.spec.gives.items() if given == what} for name, s in by_name.items()}
-        if what == "caller" and not any(gives[name] for name in reached & gives.keys()):
-            continue  # nobody is asked who they are: all callers are one
-        without = {name: {o: to for o, to in edges[name].items() if o not in gives[name]} for name in edges}
-        early = _reach(without, entry)
-        for name in (n for n in by_name if n in early):
-            linked = by_name[name]
-            if what in linked.spec.needs:
+    def dead(self, reached: set[str]) -> Iterator[Diagnostic]:
+        """Stages that somebody wrote and nothing leads to."""
+        for name, linked in self._by_name.items():
+            if name not in reached and linked.document is not None:
                 path = ("name",) if linked.spec.name else ("kind",)
-                message = f"a walk can come to stage `{name}` {_WITHOUT[what]}"
-                yield linked.finding(path, Code.UNKNOWN_NODE, message, _GIVEN[what])
-            for outcome, to in without[name].items():
-                if what in _NEEDS.get(to, ()) and what not in linked.spec.needs:
-                    message = f"`{outcome}` of stage `{name}` leads to `{to}` {_WITHOUT[what]}"
-                    yield linked.finding(("on", outcome), Code.UNKNOWN_NODE, message, _GIVEN[what])
+                problem = Problem(path, Code.DEAD_NODE, f"nothing leads to stage `{name}`: it never runs", _DEAD, True)
+                yield linked.from_problem(problem)
+
+    def nowhere(self, last: Sequence[Linked[StageSpec]], scope: Scope) -> Iterator[Diagnostic]:
+        """Outcomes that go on to the next stage where there is none."""
+        for linked in last:
+            edges = linked.spec.edges(scope).items()
+            lost = [outcome for outcome, to in edges if to == NEXT and outcome not in linked.spec.on]
+            if lost:
+                shown = ", ".join(f"`{outcome}`" for outcome in lost)
+                message = f"nothing follows stage `{linked.spec.node}`: {shown} would lead nowhere"
+                yield self._finding(linked.spec.node, message, _NOWHERE)
+
+    def order(self, entry: str, reached: set[str]) -> Iterator[Diagnostic]:
+        """The first stages and ends on each way that a walk comes to without what they need."""
+        given = {what for name, s in self._by_name.items() if name in reached for what in s.spec.gives.values()}
+        for what in _WITHOUT:
+            if what == "caller" and what not in given:
+                continue  # nobody is asked who they are: all callers are one
+            waiting, seen = [(entry, "", "")], set()
+            while waiting:
+                name, source, outcome = waiting.pop(0)
+                linked = self._by_name.get(name)
+                # A stage is looked at once; each edge to an end is a fault of its own.
+                step = name if linked is not None else f"{source} {outcome}"
+                if step in seen:
+                    continue
+                seen.add(step)
+                if what in (_NEEDS.get(name, ()) if linked is None else linked.spec.needs):
+                    yield self._early(name, source, outcome, what)
+                elif linked is not None:
+                    edges = self._edges[name].items()
+                    waiting += [(to, name, o) for o, to in edges if linked.spec.gives.get(o) != what]
+
+    def _early(self, name: str, source: str, outcome: str, what: str) -> Diagnostic:
+        linked = self._by_name.get(source)
+        if linked is not None and outcome in linked.spec.on:
+            message = f"`{outcome}` of stage `{source}` leads to `{name}` {_WITHOUT[what]}"
+            return linked.finding(("on", outcome), Code.UNKNOWN_NODE, message, _GIVEN[what])
+        return self._finding(name, f"a walk can come to stage `{name}` {_WITHOUT[what]}", _GIVEN[what])
+
+    def _finding(self, name: str, message: str, help: str) -> Diagnostic:
+        """At the stage's place in the pipeline, else in its own document, else where the configuration begins."""
+        pipeline, linked = self._gateway.spec.pipeline, self._by_name[name]
+        if name in pipeline:
+            return self._gateway.finding(("pipeline", pipeline.index(name)), Code.UNKNOWN_NODE, message, help)
+        return linked.finding(("name",) if linked.spec.name else ("kind",), Code.UNKNOWN_NODE, message, help)
 
 
 def _reach(edges: Edges, start: str) -> set[str]:

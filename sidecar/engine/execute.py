@@ -41,6 +41,7 @@ class Attempt(Struct):
     finish_reason: str | None = None
     output_seen: int = 0
     nano: int | None = 0
+    billed: bool = False
     lost: tuple[str, ...] = ()
 
 

@@ -11,6 +11,7 @@ from ..chat import ChatRequest, Problem
 from ..features import extract
 from ..graph import Graph
 from ..stages.authenticate import Authenticate
+from ..stages.base import REFUSE
 from ..stores.base import Principal, State
 from ..stores.memory import LiveHealth, MemoryCache, MemoryCounters, MemoryKeys
 from .walk import walk
@@ -95,5 +96,5 @@ def _explanation(graph: Graph, call: Call, end: str) -> Explanation:
         rules=rules,
         candidates=[msgspec.to_builtins(t) for s in scores for t in s["candidates"]],
         dropped=call.dropped,
-        refusal=call.refusal,
+        refusal=call.refusal if end == REFUSE else None,
     )

@@ -122,14 +122,12 @@ class Settler:
 
 
 def _correct_counters(call: Call, attempts: Sequence[Attempt]) -> None:
-    """Tokens were taken by estimate; give back or take what was really counted: nothing where nobody was asked."""
-    if not any(":tokens:" in counter for counter in call.charged):
-        return
-    used = sum(a.usage.input_tokens + a.usage.output_tokens for a in attempts if a.usage is not None)
-    estimate = call.features.tokens + call.features.max_tokens
-    for counter in call.charged:
-        if ":tokens:" in counter and used != estimate:
-            call.state.counters.adjust(counter, used - estimate, call.now)
+    """Tokens were taken by estimate; give back or take what the provider really counted."""
+    for counter, taken, what in call.charged:
+        if what == "tokens":
+            used = sum(a.usage.input_tokens + a.usage.output_tokens for a in attempts if a.usage is not None)
+            if used != taken:
+                call.state.counters.adjust(counter, used - taken, call.now)
 
 
 def _fill_cache(call: Call, attempt: Attempt, ending: Ending) -> None:
@@ -151,6 +149,9 @@ def bill(call: Call, attempts: Sequence[Attempt]) -> Bill:
     """
     total: int | None = 0
     for attempt in attempts:
+        if attempt.billed:
+            total = None if total is None or attempt.nano is None else total + attempt.nano
+            continue
         usage, failure = attempt.usage, attempt.failure
         if usage is None:
             cut = failure is not None and (failure.kind is FailureKind.CANCELLED or attempt.first_token is not None)
@@ -159,6 +160,7 @@ def bill(call: Call, attempts: Sequence[Attempt]) -> Bill:
             usage = attempt.usage = Usage(call.features.tokens, attempt.output_seen, estimated=True)
         price = attempt.route.model.price
         attempt.nano = None if price is None else price.cost(usage)
+        attempt.billed = attempt.ended > 0
         total = None if total is None or attempt.nano is None else total + attempt.nano
     return Bill(attempts[-1].usage if attempts else None, total)
 

@@ -176,6 +176,8 @@ class OpenAI:
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """`{"error": {...}}` or whatever else a server in between sent."""
         kind, after = status_kind(status), retry_after(headers)
+        if status == 503:  # its error guide: the engine is overloaded, or traffic rose too fast
+            kind = FailureKind.OVERLOADED
         try:
             error = _answer.decode(body).error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -258,7 +260,7 @@ class Reader:
         rest = data[cut:]
         self._held, self._size = [rest] if rest else [], len(rest)
         block = data[:cut]
-        if self._committed and _plain(block):
+        if self._committed and _mark(block, 0) < 0:
             return (Delta(wire=block, content=True),)
         return self._events(block)
 
@@ -277,18 +279,29 @@ class Reader:
         return (Delta(failure=Failure(FailureKind.MALFORMED, "an event of the stream is too long")),)
 
     def _events(self, block: bytes) -> list[Delta]:
+        """Events up to the commit point, and those that matter after it, one by one; runs of others as they came."""
+        if b"\r" in block:
+            block = block.replace(b"\r\n", b"\n")
         out: list[Delta] = []
-        for event in block.replace(b"\r\n", b"\n").split(b"\n\n"):
-            payload = _payload(event)
-            if payload is None or self._done:
-                continue
+        place = 0
+        while place < len(block) and not self._done:
+            if self._committed:
+                mark = _mark(block, place)
+                last = block.rfind(b"\n\n", place, mark) if mark >= 0 else len(block) - 2
+                plain = last + 2
+                if last >= 0 and plain > place:
+                    out.append(Delta(wire=block[place:plain], content=True))
+                    place = plain
+                    continue
+            end = block.find(b"\n\n", place)
+            end = len(block) if end < 0 else end
+            payload = _payload(block[place:end])
+            place = end + 2
             if payload == b"[DONE]":
                 self._done = True
-                break
-            delta = self._event(payload)
-            out.append(delta)
-            if delta.failure is not None:
-                self._done = True
+            elif payload is not None:
+                out.append(self._event(payload))
+                self._done = out[-1].failure is not None
         return out
 
     def _event(self, payload: bytes) -> Delta:
@@ -321,15 +334,13 @@ def _payload(event: bytes) -> bytes | None:
     return b"\n".join(lines).strip()
 
 
-def _plain(block: bytes) -> bool:
-    """True when no event of the block can hold usage, an error, a finish or the end marker."""
-    return (
-        block.startswith(b"data: ")
-        and b'"finish_reason":"' not in block
-        and b'"finish_reason": "' not in block
-        and b'"usage":{' not in block
-        and b'"usage": {' not in block
-        and b'"error"' not in block
-        and b"[DONE]" not in block
-        and b"\r" not in block
-    )
+_MARKS = (
+    b'"finish_reason":"', b'"finish_reason": "', b'"usage":{', b'"usage": {', b'"error"', b"[DONE]", b"\r", b"\n:",
+)  # fmt: skip
+"""What an event must hold for the gateway to want to look into it; and framing that is not plain `data:` lines."""
+
+
+def _mark(block: bytes, start: int) -> int:
+    """Where the first of the marks stands, or -1."""
+    places = [place for mark in _MARKS if (place := block.find(mark, start)) >= 0]
+    return min(places) if places else -1

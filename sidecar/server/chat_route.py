@@ -63,7 +63,9 @@ class ChatRoute:
         try:
             await self._serve(scope, receive, sent, live, request_id)
         except HungUpError:
-            return
+            if not sent.status:
+                # Most are gone; who only ended its own half of the connection would be told 500 by the server.
+                await sent.problem(self._surface, _CUT_OFF, base_headers(request_id, live))
         except RecursionError:
             if not sent.status:
                 await sent.problem(self._surface, _TOO_DEEP, base_headers(request_id, live))
@@ -256,6 +258,7 @@ def _keep_task(work: Coroutine[Any, Any, None]) -> None:
     task.add_done_callback(_tasks.discard)
 
 
+_CUT_OFF = Problem(400, "invalid_request_error", "The body ended before it was complete.", "incomplete_body")
 _TOO_DEEP = Problem(400, "invalid_request_error", "The body is nested too deeply.", "invalid_json")
 """What one stack can decode may be too deep for the longer stacks of those who look at it later."""
 _NO_END = Problem(500, "api_error", "The policy refused this request without saying why.", "refused")

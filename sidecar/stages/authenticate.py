@@ -47,7 +47,7 @@ class Authenticate(StageSpec, frozen=True, tag="authenticate"):
     def problems(self, scope: Scope) -> list[Problem]:
         """Each key has one origin, each name and hash stands once, the models it may use exist."""
         found: list[Problem] = []
-        seen: dict[str, int] = {}
+        seen: dict[str, str] = {}
         for index, key in enumerate(self.keys):
             if (key.hash is None) == (key.secret is None):
                 found.append(
@@ -57,11 +57,13 @@ class Authenticate(StageSpec, frozen=True, tag="authenticate"):
                         "`sidecar keys create NAME` prints a key and the entry with its hash",
                     )
                 )  # fmt: skip
-            for what in filter(None, (key.name, key.hash)):
-                if what in seen:
-                    message = f"key `{what}` is declared twice"
-                    found.append(Problem(("keys", index), Code.DUPLICATE_NAME, message, "keep one of them"))
-                seen[what] = index
+            if key.name in seen.values():
+                message = f"there are two keys called `{key.name}`"
+                found.append(Problem(("keys", index, "name"), Code.DUPLICATE_NAME, message, "give each its own name"))
+            elif key.hash in seen:
+                message = f"key `{key.name}` has the hash of key `{seen[key.hash]}`: they are one key"
+                found.append(Problem(("keys", index, "hash"), Code.DUPLICATE_NAME, message, "keep one of them"))
+            seen[key.hash or f"secret of {key.name}"] = key.name
             found += _unknown_models(index, key, scope)
         return found
 

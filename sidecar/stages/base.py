@@ -8,7 +8,7 @@
 An outcome that the policy names under `on:` leads to that node; others lead to the stage's own default.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
@@ -86,9 +86,9 @@ class StageSpec(Spec, frozen=True, tag_field="kind"):
         raise TypeError(f"stage {self.kind} has no build step")
 
 
-def among(word: str, names: Iterable[str], what: str) -> str:
+def among(word: str, names: Collection[str], what: str) -> str:
     """A help text: the name that was probably meant, or all there are."""
-    known = sorted(names)
+    known = list(names) if isinstance(names, Sequence) else sorted(names)
     return nearest(word, known) or f"{what} are: {', '.join(known)}"
 
 

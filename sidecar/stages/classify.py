@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from ..call import Call
 from ..conditions import Condition as Compiled
-from ..conditions import UnknownNameError, context
+from ..conditions import ConditionError, FirstMatch, context
 from ..config.codes import Code
 from ..features import FEATURES
 from ..spec import Condition, Name, Spec
@@ -74,34 +74,38 @@ class Classify(StageSpec, frozen=True, tag="classify"):
             found.append(_no_tier(("rules", index, "tier"), rule.tier, self.tiers))
         try:
             Compiled(rule.when, self.patterns)
-        except ValueError as fault:
+        except ConditionError as fault:
             message = f"condition of rule `{rule.name}`: {fault}"
             known = {*FEATURES, *self.patterns}
-            help_ = among(fault.name, known, "features") if isinstance(fault, UnknownNameError) else _mend(str(fault))
+            help_ = among(fault.unknown, known, "features") if fault.unknown else fault.help
             found.append(Problem(("rules", index, "when"), Code.BAD_CONDITION, message, help_))
         return found
 
     def build(self, scope: Scope) -> Run:
         """Programs and regexes compiled; only the features that some rule reads are copied into the context."""
         rules = [(rule.name, Compiled(rule.when, self.patterns), rule.tier) for rule in self.rules]
-        names = frozenset().union(*(c.names for _, c, _ in rules)) if rules else frozenset()
+        first = FirstMatch([condition for _, condition, _ in rules])
+        names: frozenset[str] = frozenset().union(*(c.names for _, c, _ in rules))
         features = tuple(sorted(names & FEATURES.keys()))
         patterns = [(n, re.compile(p)) for n, p in self.patterns.items() if n in names]
         default = self.default
 
         def run(call: Call) -> str:
-            if call.model.partition(":")[0] != "auto":
+            if call.model[:4] != "auto" or call.model[4:5] not in ("", ":"):
                 return PINNED
+            if not rules:
+                call.tier = default
+                return ABSTAIN
             text = call.features.text
             shared = context(call.features, features, {n: p.search(text) is not None for n, p in patterns})
             if call.details is not None:
                 call.note(self.node, _explain(rules, shared))
-            for name, condition, tier in rules:
-                if condition.holds(shared):
-                    call.rule, call.tier = name, tier
-                    return tier
-            call.tier = default
-            return ABSTAIN
+            place = first.index(shared)
+            if place < 0:
+                call.tier = default
+                return ABSTAIN
+            call.rule, _, call.tier = rules[place]
+            return call.tier
 
         return run
 
@@ -131,12 +135,3 @@ def _bad_patterns(patterns: dict[str, str]) -> list[Problem]:
 
 def _no_tier(path: tuple[str | int, ...], tier: str, tiers: tuple[str, ...]) -> Problem:
     return Problem(path, Code.UNKNOWN_TIER, f"`{tier}` is not a tier", among(tier, tiers, "tiers"))
-
-
-_CEL_WORDS = {"and": "&&", "or": "||", "not": "!", "=": "=="}
-
-
-def _mend(fault: str) -> str | None:
-    """Operators of other languages, and what CEL writes instead."""
-    word = re.search(r"unexpected `(\w+|=)`", fault)
-    return f"CEL writes `{_CEL_WORDS[word[1]]}`" if word and word[1] in _CEL_WORDS else None

@@ -83,12 +83,13 @@ class Fallback(StageSpec, frozen=True, tag="fallback"):
             down = call.state.health.down
             if call.headers.get("x-sidecar-route") == "off":
                 chain = []
-            if chain or down:
-                usable = [m for m in (first, *chain) if not (down.get(m.provider) or down.get(m.id))]
+            usable = [first, *chain]
+            if down:
+                usable = [m for m in usable if not (down.get(m.provider) or down.get(m.id))]
                 if not usable:
                     call.refusal = _all_down(first, down.get(first.provider) or down.get(first.id) or "")
                     return "none"
-                call.chain = usable
+            call.chain = usable
             call.plan = plan
             call.note(node, {"chain": [m.id for m in call.chain], "plan": plan})
             return "planned"

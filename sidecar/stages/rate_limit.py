@@ -72,15 +72,20 @@ class RateLimit(StageSpec, frozen=True, tag="rate_limit"):
     def build(self, scope: Scope) -> Run:
         """All limits as flat tuples, in the order written."""
         checks = [
-            (limit.per, what, *_rate(rate)) for limit in self.limits for what, rate in limit.rates if rate is not None
+            (limit.per, what, f" {limit.per} {what} {rate[-1]}", *_rate(rate))
+            for limit in self.limits
+            for what, rate in limit.rates
+            if rate is not None
         ]
 
         def run(call: Call) -> str:
-            for per, what, limit, period in checks:
-                subject = call.ip if per == "ip" else _key_subject(call)
-                counter = f"{per}:{subject}:{what}:{period}"
-                amount = 1 if what == "requests" else call.features.tokens + call.features.max_tokens
-                quota = call.state.counters.take(counter, limit, period, amount, call.now)
+            take, now = call.state.counters.take, call.now
+            tokens = call.features.tokens + call.features.max_tokens
+            key = _key_subject(call)
+            for per, what, name, limit, period in checks:
+                counter = (call.ip if per == "ip" else key) + name
+                amount = 1 if what == "requests" else tokens
+                quota = take(counter, limit, period, amount, now)
                 shown = call.quotas.get(what)
                 if shown is None or quota.remaining < shown.remaining or quota.wait:
                     call.quotas[what] = quota
@@ -88,7 +93,7 @@ class RateLimit(StageSpec, frozen=True, tag="rate_limit"):
                     call.refusal = _refusal(per, what, limit, period, quota.wait)
                     _give_back(call)
                     return "limited"
-                call.charged.append(counter)
+                call.charged.append((counter, amount, what))
             return "allowed"
 
         return run
@@ -105,8 +110,7 @@ def _key_subject(call: Call) -> str:
 
 def _give_back(call: Call) -> None:
     """A refused request takes nothing from the limits that it passed before."""
-    for counter in call.charged:
-        amount = 1 if ":requests:" in counter else call.features.tokens + call.features.max_tokens
+    for counter, amount, _ in call.charged:
         call.state.counters.adjust(counter, -amount, call.now)
     call.charged.clear()
 

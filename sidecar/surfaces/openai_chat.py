@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ..chat import ChatRequest, Choice, Completion, Delta, Problem, Reasoning, ToolCall, Usage
+from ..chat import ChatRequest, Choice, Completion, Delta, FunctionCall, Problem, Reasoning, ToolCall, Usage
 from .base import Invalid
 
 MAX_MESSAGES = 10_000
@@ -24,13 +24,23 @@ _decode = msgspec.json.Decoder(ChatRequest).decode
 _encode = msgspec.json.Encoder().encode
 
 
+class _CallFragment(Struct, omit_defaults=True):
+    """A piece of a tool call: `type` with the first one, `arguments` with each, for clients that add them up."""
+
+    index: int | None
+    function: dict[str, str]
+    id: str | None = None
+    type: str | None = None
+    extra_content: dict[str, Any] | None = None
+
+
 class _ChunkDelta(Struct, omit_defaults=True):
     role: str | None = None
     content: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning_details: list[Reasoning] | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: list[_CallFragment] | None = None
 
 
 class _ChunkChoice(Struct):
@@ -155,7 +165,7 @@ class ChunkEncoder:
             refusal=delta.refusal,
             reasoning_content=delta.reasoning,
             reasoning_details=delta.details,
-            tool_calls=delta.tool_calls,
+            tool_calls=None if delta.tool_calls is None else [_fragment(call) for call in delta.tool_calls],
         )
         choice = _ChunkChoice(delta.index, body, delta.logprobs, delta.finish_reason)
         return b"data: " + _encode(_Chunk(self._id, self._created, self._model, [choice])) + b"\n\n"
@@ -198,6 +208,14 @@ def _choice(choice: Choice) -> dict[str, Any]:
         "logprobs": choice.logprobs,
         "finish_reason": choice.finish_reason or "stop",
     }
+
+
+def _fragment(call: ToolCall) -> _CallFragment:
+    called = call.function or FunctionCall()
+    function = {"name": called.name} if called.name else {}
+    function["arguments"] = called.arguments
+    kind = None if call.id is None else call.type
+    return _CallFragment(call.index, function, call.id, kind, call.extra_content)
 
 
 def _without_choices(wire: bytes) -> bool:
