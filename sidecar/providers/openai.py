@@ -231,13 +231,14 @@ def _without_signatures(messages: list[Message], lost: list[str]) -> Raw | None:
 class Reader:
     """Passes whole events of a stream on as they come, in blocks as large as the network gave them."""
 
-    __slots__ = ("_committed", "_done", "_finish", "_held", "_show_usage", "_size")
+    __slots__ = ("_committed", "_done", "_finish", "_held", "_marks", "_show_usage", "_size")
 
     def __init__(self, show_usage: bool) -> None:
         self._show_usage = show_usage
         self._held: list[bytes] = []
         self._size = 0
         self._committed = False
+        self._marks = _COMPACT
         self._finish: str | None = None
         self._done = False
 
@@ -260,7 +261,7 @@ class Reader:
         rest = data[cut:]
         self._held, self._size = [rest] if rest else [], len(rest)
         block = data[:cut]
-        if self._committed and _mark(block, 0) < 0:
+        if self._committed and _mark(block, 0, self._marks) < 0:
             return (Delta(wire=block, content=True),)
         return self._events(block)
 
@@ -286,7 +287,7 @@ class Reader:
         place = 0
         while place < len(block) and not self._done:
             if self._committed:
-                mark = _mark(block, place)
+                mark = _mark(block, place, self._marks)
                 last = block.rfind(b"\n\n", place, mark) if mark >= 0 else len(block) - 2
                 plain = last + 2
                 if last >= 0 and plain > place:
@@ -316,7 +317,9 @@ class Reader:
         finish = next((c.finish_reason for c in choices if c.finish_reason), None)
         self._finish = finish or self._finish
         filled = any((c.delta or c.message or _Text()).filled for c in choices)
-        self._committed = self._committed or filled
+        if filled and not self._committed:
+            self._committed = True
+            self._marks = _SPACED if b'"choices": ' in payload else _COMPACT
         # A chunk with usage and no choices exists because the gateway asked for it; not every caller did.
         shown = bool(choices) or usage is None or self._show_usage
         wire = b"data: " + payload + b"\n\n" if shown else None
@@ -334,13 +337,13 @@ def _payload(event: bytes) -> bytes | None:
     return b"\n".join(lines).strip()
 
 
-_MARKS = (
-    b'"finish_reason":"', b'"finish_reason": "', b'"usage":{', b'"usage": {', b'"error"', b"[DONE]", b"\r", b"\n:",
-)  # fmt: skip
-"""What an event must hold for the gateway to want to look into it; and framing that is not plain `data:` lines."""
+_COMPACT = (b'"finish_reason":"', b'"usage":{', b'"error"', b"[DONE]", b"\r")
+_SPACED = (b'"finish_reason": "', b'"usage": {', b'"error"', b"[DONE]", b"\r")
+"""What an event must hold for the gateway to look into it, as a server writes JSON with or without spaces. Each search
+takes a microsecond a block, so only one kind is searched for: that of the server's first event."""
 
 
-def _mark(block: bytes, start: int) -> int:
+def _mark(block: bytes, start: int, marks: tuple[bytes, ...]) -> int:
     """Where the first of the marks stands, or -1."""
-    places = [place for mark in _MARKS if (place := block.find(mark, start)) >= 0]
+    places = [place for mark in marks if (place := block.find(mark, start)) >= 0]
     return min(places) if places else -1
