@@ -33,7 +33,7 @@ test-setup: $(STAMP)  ## what some tests need beyond Python (npm packages)
 	sh tests/setup.sh
 
 bench: $(STAMP)  ## one table, everything in one run (README "Measured")
-	$(BIN)/python -m bench
+	$(BIN)/python -m tests.bench
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

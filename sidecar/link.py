@@ -177,4 +177,4 @@ def _no_node(linked: Linked[S], path: DataPath, wanted: tuple[str, set[str], str
     return [linked.finding(path, Code.UNKNOWN_NODE, f"`{name}` is not a {what}", among(name, nodes, f"{what}s"))]
 
 
-_NO_PROVIDER = "list one under `providers`, such as `openai: {protocol: openai, api_key: ...}`"
+_NO_PROVIDER = "list one under `providers`, with its `protocol` and `api_key`"

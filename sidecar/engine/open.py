@@ -68,6 +68,7 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
         answer_limit=byte_count(limits.answer),
         body_timeout=seconds(limits.body_timeout),
         opened=time(),
+        policy_header=(b"x-sidecar-policy", graph.short_hash.encode()),
     )
 
 

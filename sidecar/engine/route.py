@@ -29,3 +29,5 @@ class Live(Struct, frozen=True):
     answer_limit: int
     body_timeout: float
     opened: float
+    policy_header: tuple[bytes, bytes]
+    """`x-sidecar-policy`, which is on every response."""

@@ -1,10 +1,10 @@
 """Reading a request from ASGI within bounds: headers, body, and who is calling."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from ..chat import Problem
+from ..engine.deadline import Deadline
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -34,14 +34,8 @@ def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | Problem
     return headers
 
 
-async def read_body(
-    receive: Receive, headers: Mapping[str, str], limit: int, within: float, late: Callable[[], object]
-) -> bytes | Problem:
-    """The whole body, at most `limit` bytes; `late` is called when it takes more than `within` seconds.
-
-    `late` is to send a response: that ends the wait, for then nothing more is received. (Cancelling `receive()` would
-    leave a thread of Granian's runtime behind for each slow caller.) Raises HungUpError when the caller is gone.
-    """
+async def read_body(receive: Receive, headers: Mapping[str, str], limit: int, within: float) -> bytes | Problem:
+    """The whole body, at most `limit` bytes, in `within` seconds. Raises HungUpError when the caller is gone."""
     if headers.get("content-encoding", "identity") != "identity":
         return Problem(415, "invalid_request_error", "Send the body without content-encoding.", "unsupported_encoding")
     declared = headers.get("content-length", "")
@@ -49,21 +43,21 @@ async def read_body(
         return _too_large(limit)
     parts: list[bytes] = []
     size = 0
-    timer = asyncio.get_running_loop().call_later(within, late)
     try:
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise HungUpError
-            part = message.get("body", b"")
-            size += len(part)
-            if size > limit:
-                return _too_large(limit)
-            parts.append(part)
-            if not message.get("more_body", False):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
-    finally:
-        timer.cancel()
+        with Deadline(within):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise HungUpError
+                part = message.get("body", b"")
+                size += len(part)
+                if size > limit:
+                    return _too_large(limit)
+                parts.append(part)
+                if not message.get("more_body", False):
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
+    except TimeoutError:
+        return Problem(408, "invalid_request_error", f"The body did not arrive within {within:g} s.", "body_timeout")
 
 
 def client_ip(scope: Scope) -> str:

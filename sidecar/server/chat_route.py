@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import Coroutine, Sequence
-from functools import partial
 from itertools import count
 from time import perf_counter, time
 from typing import Any
@@ -81,9 +80,7 @@ class ChatRoute:
 
     async def _serve(self, scope: Scope, receive: Receive, sent: Sent, live: Live, request_id: str) -> None:
         started = perf_counter()
-        call = await self._call(scope, receive, live, (request_id, sent))
-        if sent.status:
-            raise HungUpError  # told already that its body came too late
+        call = await self._call(scope, receive, live, request_id)
         if isinstance(call, Problem):
             self._settler.metrics.answered(call.status, perf_counter() - started)
             await sent.problem(self._surface, call, base_headers(request_id, live))
@@ -108,16 +105,8 @@ class ChatRoute:
             await sent.problem(self._surface, call.refusal or _NO_END, headers)
         self._settler.settle(live, call, (), Ending(sent.status, started, perf_counter()))
 
-    def _late(self, live: Live, request_id: str, sent: Sent) -> None:
-        """A body did not come in time: say so, which ends the wait for it."""
-        message = f"The body did not arrive within {live.body_timeout:g} s."
-        problem = Problem(408, "invalid_request_error", message, "body_timeout")
-        self._settler.metrics.answered(408, 0.0)
-        _keep_task(sent.problem(self._surface, problem, base_headers(request_id, live)))
-
-    async def _call(self, scope: Scope, receive: Receive, live: Live, answer: tuple[str, Sent]) -> Call | Problem:
-        """The request as a Call, or what is wrong with it. `answer` is the request's id and its way back."""
-        request_id, sent = answer
+    async def _call(self, scope: Scope, receive: Receive, live: Live, request_id: str) -> Call | Problem:
+        """The request as a Call, or what is wrong with it."""
         if scope["method"] != "POST":
             return Problem(405, "invalid_request_error", "Use POST here.", "method_not_allowed")
         if self.draining:
@@ -125,8 +114,7 @@ class ChatRoute:
         headers = read_headers(scope["headers"])
         if isinstance(headers, Problem):
             return headers
-        late = partial(self._late, live, request_id, sent)
-        body = await read_body(receive, headers, live.body_limit, live.body_timeout, late)
+        body = await read_body(receive, headers, live.body_limit, live.body_timeout)
         if isinstance(body, Problem):
             return body
         chat = self._surface.parse(body)

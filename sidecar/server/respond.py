@@ -16,9 +16,18 @@ Headers = list[tuple[bytes, bytes]]
 JSON = (b"content-type", b"application/json")
 SSE = (b"content-type", b"text/event-stream; charset=utf-8")
 _SAFE = (b"x-content-type-options", b"nosniff")
+_CLOSE = (b"connection", b"close")
+_UNREAD = frozenset({408, 413})
+"""Answers to a body that was not read to its end: what is left of it must not be taken for the next request."""
 _NO_STORE = (b"cache-control", b"no-store")
 MAX_WARNINGS = 2000
 _UNFIT = re.compile("[^ -~]")
+
+
+_QUOTA = {
+    what: tuple(f"x-ratelimit-{figure}-{what}".encode() for figure in ("limit", "remaining", "reset"))
+    for what in ("requests", "tokens")
+}
 
 
 class Sent:
@@ -50,17 +59,14 @@ class Sent:
         headers.append(JSON)
         if problem.retry_after is not None:
             headers.append((b"retry-after", b"%d" % ceil(problem.retry_after)))
+        if problem.status in _UNREAD:
+            headers.append(_CLOSE)
         await self.whole(problem.status, headers, surface.problem(problem))
 
 
 def base_headers(request_id: str, live: Live) -> Headers:
     """What is on every response."""
-    return [
-        (b"x-request-id", request_id.encode("latin-1", "replace")),
-        (b"x-sidecar-policy", live.graph.short_hash.encode()),
-        _SAFE,
-        _NO_STORE,
-    ]
+    return [(b"x-request-id", request_id.encode()), live.policy_header, _SAFE, _NO_STORE]
 
 
 def call_headers(call: Call, live: Live, overhead: float) -> Headers:
@@ -73,11 +79,11 @@ def call_headers(call: Call, live: Live, overhead: float) -> Headers:
     if call.tier:
         headers.append((b"x-sidecar-tier", call.tier.encode()))
     for what, quota in call.quotas.items():
-        name = what.encode()
+        limit, remaining, reset = _QUOTA[what]
         headers += [
-            (b"x-ratelimit-limit-" + name, b"%d" % quota.limit),
-            (b"x-ratelimit-remaining-" + name, b"%d" % quota.remaining),
-            (b"x-ratelimit-reset-" + name, b"%.3gs" % quota.reset),
+            (limit, b"%d" % quota.limit),
+            (remaining, b"%d" % quota.remaining),
+            (reset, b"%.3gs" % quota.reset),
         ]
     return headers
 

@@ -26,7 +26,7 @@ class Key(Spec, frozen=True):
     hash: Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
     secret: SecretRef | None = None
     tenant: Name = "default"
-    labels: dict[str, str] = {}
+    labels: Annotated[dict[str, str], Meta(description="Whatever rules may want to know of it.")] = {}
     models: Annotated[tuple[Name, ...], Meta(description="Models this key may name or be routed to; empty: all.")] = ()
 
 

@@ -21,7 +21,9 @@ class Cache(StageSpec, frozen=True, tag="cache"):
     """Exact cache. A caller bypasses it with `x-sidecar-cache: no-store` or renews it with `refresh`."""
 
     ttl: Duration = "1h"
-    max_entries: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    max_entries: Annotated[int, Meta(ge=1, le=1_000_000, description="Beyond it the answer used longest ago goes.")] = (
+        1000
+    )
     max_bytes: Size = "64MiB"
     share: Annotated[Literal["key", "tenant", "all"], Meta(description="Who may be answered with whose answers.")] = (
         "tenant"

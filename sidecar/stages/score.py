@@ -41,7 +41,9 @@ class TierSpec(Spec, frozen=True):
     """The candidates of one tier: names or globs, narrowed by quality."""
 
     models: Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(description="Names or globs.")] = ("*",)
-    exclude: tuple[Annotated[str, Meta(max_length=128)], ...] = ()
+    exclude: Annotated[
+        tuple[Annotated[str, Meta(max_length=128)], ...], Meta(description="Names or globs of models left out.")
+    ] = ()
     min_quality: Percent | None = None
     max_quality: Percent | None = None
     strategy: Name | None = None
