@@ -114,12 +114,9 @@ class FirstMatch:
 
     def __init__(self, conditions: Sequence[Condition]) -> None:
         self._groups = [
-            (
-                start,
-                conditions[start : start + self.GROUP],
-                _cel.compile(_chain(conditions[start : start + self.GROUP])),
-            )
-            for start in range(0, len(conditions), self.GROUP)
+            (start, part, program)
+            for begin in range(0, len(conditions), self.GROUP)
+            for start, part, program in _grouped(begin, conditions[begin : begin + self.GROUP])
         ]
 
     def index(self, context: Any) -> int:
@@ -133,6 +130,17 @@ class FirstMatch:
             if place >= 0:
                 return start + int(place)
         return -1
+
+
+def _grouped(start: int, conditions: Sequence[Condition]) -> list[tuple[int, Sequence[Condition], Any]]:
+    """One program for a group; for each half of it where the whole is nested too deeply for the parser."""
+    try:
+        return [(start, conditions, _cel.compile(_chain(conditions)))]
+    except ValueError:
+        if len(conditions) == 1:  # only just parses by itself: a program that fails, so that `index` asks it alone
+            return [(start, conditions, _cel.compile("1 / 0"))]
+        half = len(conditions) // 2
+        return [*_grouped(start, conditions[:half]), *_grouped(start + half, conditions[half:])]
 
 
 def _chain(conditions: Sequence[Condition]) -> str:
@@ -207,15 +215,16 @@ def _unreadable(text: str) -> ConditionError:
     """The parser's message without its own drawing: the diagnostic draws source and caret itself."""
     if "Recursion limit" in text:
         return ConditionError("it is nested too deeply")
-    found = re.search(r"ERROR: <input>:1:(\d+): (?:Syntax error: )?(.*)", text)
+    found = re.search(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)", text)
     if found is None:
         return ConditionError(text.splitlines()[0].rstrip("."))
-    what = found[2].split(" expecting ")[0]
+    where = f"character {found[2]}" if found[1] == "1" else f"character {found[2]} of line {found[1]}"
+    what = found[3].split(" expecting ")[0]
     if "'<EOF>'" in what:
         return ConditionError("it ends too early")
     token = re.search(r"(?:input|at:) '(.+)'$", what)
     if token is None:
-        return ConditionError(f"{what} at character {found[1]}")
+        return ConditionError(f"{what} at {where}")
     word = token[1].strip()
     help_ = f"CEL writes `{_CEL_WORDS[word]}`" if word in _CEL_WORDS else None
-    return ConditionError(f"unexpected `{word}` at character {found[1]}", help_)
+    return ConditionError(f"unexpected `{word}` at {where}", help_)

@@ -66,10 +66,11 @@ class _Tracked:
 
     def __init__(self, app: Application) -> None:
         self._app = app
+        self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         if task is None or scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return

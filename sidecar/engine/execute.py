@@ -182,13 +182,13 @@ class Execution:
         return tuple(name for name in _fields(self.call.raw) if name not in _KNOWN)
 
     async def _refused(self, answer: Answer, route: Route) -> Failure:
-        self._watch = Watchdog(answer, self.call.plan.idle)
+        self._watch = Watchdog(self._upstream.loop, answer, self.call.plan.idle)
         body = await answer.body(MAX_ERROR_BODY)
         return route.adapter.failure(answer.status, answer.headers, b"" if isinstance(body, Failure) else body)
 
     async def _whole(self, attempt: Attempt, answer: Answer) -> Failure | None:
         if not answer.complete:
-            self._watch = Watchdog(answer, self.call.plan.total)
+            self._watch = Watchdog(self._upstream.loop, answer, self.call.plan.total)
         body = await answer.body(self.live.answer_limit)
         if isinstance(body, Failure):
             return self._timed_out(FailureKind.TOTAL_TIMEOUT) or body
@@ -211,7 +211,7 @@ class Execution:
         size = 0
         plan = self.call.plan
         spent = perf_counter() - attempt.started
-        self._watch = watch = Watchdog(answer, plan.total, max(plan.first_token - spent, 0.05))
+        self._watch = watch = Watchdog(self._upstream.loop, answer, plan.total, max(plan.first_token - spent, 0.05))
         while True:
             data = await answer.chunk()
             if isinstance(data, Failure):
@@ -292,9 +292,11 @@ class Watchdog:
 
     __slots__ = ("_answer", "_end", "_handle", "_loop", "_pace", "fired", "quiet", "total", "waiting")
 
-    def __init__(self, answer: Answer, total: float, pace: float | None = None) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, answer: Answer, total: float, pace: float | None = None
+    ) -> None:
         self._answer = answer
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._end = self._loop.time() + total
         self._pace = total if pace is None else min(pace, total)
         self.quiet = 0

@@ -4,6 +4,7 @@ aiohttp, because a caller who hangs up must stop the meter: cancelling or closin
 (docs/architecture.md has the measurements).
 """
 
+import asyncio
 import os
 import re
 import ssl
@@ -83,6 +84,7 @@ class Upstream:
     """A pool of connections shared by all graphs. Create and close it on the event loop."""
 
     def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
         environ = {name.upper() for name in os.environ}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=30),
@@ -102,7 +104,7 @@ class Upstream:
         if timeout is None:
             timeout = self._timeouts[connect] = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect)
         try:
-            with Deadline(headers_by):
+            with Deadline(self.loop, headers_by):
                 response = await self._session.post(
                     outgoing.url,
                     data=outgoing.body,

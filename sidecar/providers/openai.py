@@ -228,6 +228,9 @@ def _without_signatures(messages: list[Message], lost: list[str]) -> Raw | None:
     return Raw(_encode(clean))
 
 
+_CUT = Failure(FailureKind.TRUNCATED, "the stream ended before its end marker")
+
+
 class Reader:
     """Passes whole events of a stream on as they come, in blocks as large as the network gave them."""
 
@@ -268,10 +271,14 @@ class Reader:
     def end(self) -> Sequence[Delta]:
         """What was still open; `truncated` when neither `[DONE]` nor a finish reason came."""
         rest = b"".join(self._held)
-        deltas = self._events(rest) if rest.strip() and not self._done else []
         self._held = []
-        if not self._done and self._finish is None and not (deltas and deltas[-1].failure):
-            deltas.append(Delta(failure=Failure(FailureKind.TRUNCATED, "the stream ended before its end marker")))
+        self._committed = False  # what has no delimiter may be half an event: it is read, never passed as it came
+        deltas = self._events(rest) if rest.strip() and not self._done else []
+        failure = deltas[-1].failure if deltas else None
+        if failure is not None and failure.kind is FailureKind.MALFORMED:
+            deltas[-1] = Delta(failure=_CUT)
+        elif failure is None and not self._done and self._finish is None:
+            deltas.append(Delta(failure=_CUT))
         self._done = True
         return deltas
 

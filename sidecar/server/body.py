@@ -34,8 +34,8 @@ def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | Problem
     return headers
 
 
-async def read_body(receive: Receive, headers: Mapping[str, str], limit: int, within: float) -> bytes | Problem:
-    """The whole body, at most `limit` bytes, in `within` seconds. Raises HungUpError when the caller is gone."""
+async def read_body(receive: Receive, headers: Mapping[str, str], limit: int, deadline: Deadline) -> bytes | Problem:
+    """The whole body, at most `limit` bytes, before `deadline`. Raises HungUpError when the caller is gone."""
     if headers.get("content-encoding", "identity") != "identity":
         return Problem(415, "invalid_request_error", "Send the body without content-encoding.", "unsupported_encoding")
     declared = headers.get("content-length", "")
@@ -44,7 +44,7 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int, wi
     parts: list[bytes] = []
     size = 0
     try:
-        with Deadline(within):
+        with deadline:
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
@@ -57,7 +57,9 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int, wi
                 if not message.get("more_body", False):
                     return parts[0] if len(parts) == 1 else b"".join(parts)
     except TimeoutError:
-        return Problem(408, "invalid_request_error", f"The body did not arrive within {within:g} s.", "body_timeout")
+        return Problem(
+            408, "invalid_request_error", f"The body did not arrive within {deadline.seconds:g} s.", "body_timeout"
+        )
 
 
 def client_ip(scope: Scope) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..call import Call
 from ..chat import Completion, Delta, Failure, FailureKind, Problem
+from ..engine.deadline import Deadline
 from ..engine.execute import Execution
 from ..engine.failures import problem as failure_problem
 from ..engine.holder import Holder
@@ -22,7 +23,7 @@ from ..tokens import Tokens, near_limit
 from .body import HungUpError, Receive, Scope, Send, client_ip, credential, is_loopback, read_body, read_headers
 from .respond import JSON, SSE, Sent, attempt_headers, base_headers, call_headers
 
-WATCH_AFTER = 0.02
+WATCH_AFTER = 0.05
 """Seconds before a caller's hanging up is watched for. Answers that are faster need no watcher; LLMs never are."""
 MAX_CACHED_STREAM = 1024 * 1024
 _ID = os.urandom(5).hex()
@@ -42,6 +43,7 @@ class ChatRoute:
         self._holder = holder
         self._upstream = upstream
         self._settler = settler
+        self._loop = upstream.loop
         self._tokens = Tokens()
         self.running = 0
         self.draining = False
@@ -114,7 +116,7 @@ class ChatRoute:
         headers = read_headers(scope["headers"])
         if isinstance(headers, Problem):
             return headers
-        body = await read_body(receive, headers, live.body_limit, live.body_timeout)
+        body = await read_body(receive, headers, live.body_limit, Deadline(self._loop, live.body_timeout))
         if isinstance(body, Problem):
             return body
         chat = self._surface.parse(body)
@@ -140,7 +142,7 @@ class ChatRoute:
     async def _execute(self, live: Live, call: Call, sent: Sent, receive: Receive, started: float) -> None:
         """Ask providers; whatever happens, settle once."""
         execution = Execution(live, call, self._upstream, self._surface.protocol)
-        hang_up = HangUp(receive)
+        hang_up = HangUp(self._loop, receive)
         body: bytes | None = None
         try:
             failure = await execution.commit()
@@ -157,7 +159,7 @@ class ChatRoute:
             _cancelled(execution)
             if not hang_up.happened:
                 raise  # the gateway stops
-            if (task := asyncio.current_task()) is not None:
+            if (task := asyncio.current_task(self._loop)) is not None:
                 task.uncancel()  # the cancelling was ours and is dealt with here
         finally:
             hang_up.stop()
@@ -213,11 +215,11 @@ class HangUp:
 
     __slots__ = ("_handle", "_receive", "_task", "happened")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, receive: Receive) -> None:
         self._receive = receive
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(loop)
         self.happened = False
-        self._handle = asyncio.get_running_loop().call_later(WATCH_AFTER, self._start)
+        self._handle = loop.call_later(WATCH_AFTER, self._start)
 
     def stop(self) -> None:
         """The response is done; nobody is watched any more. The watcher ends by itself within milliseconds:
