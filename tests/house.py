@@ -91,6 +91,11 @@ def config(providers: Mapping[str, str], models: Mapping[str, str], *policies: s
     return "\n---\n".join(["\n".join([*lines, gateway]), *policies, *rest])
 
 
+STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+)
+
+
 # --- an upstream that speaks OpenAI's protocol, or stops to ----------------------------------------------------
 
 
@@ -136,7 +141,7 @@ async def upstream(**replies: Handler | list[Handler]) -> AsyncIterator[Upstream
             waiting = up.replies.get(asked.body["model"]) or [says("hello")]
             await (waiting.pop(0) if len(waiting) > 1 else waiting[0])(asked, writer)
             await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
@@ -202,7 +207,7 @@ def streams(*texts: str, end: bytes = b"done", gate: asyncio.Event | None = None
     bytes to send instead before the connection ends."""
 
     async def handler(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        writer.write(STREAM_HEAD)
         for place, text in enumerate(texts):
             if gate is not None and place == len(texts) - 1:
                 await writer.drain()
@@ -229,9 +234,6 @@ def stalls(*before: bytes) -> Handler:
     return handler
 
 
-STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-
-
 def event(text: str | None, finish: str | None = None, usage: tuple[int, int] | None = None) -> bytes:
     """One chunk of a stream."""
     choice = {"index": 0, "delta": {} if text is None else {"content": text}, "finish_reason": finish}
@@ -249,6 +251,6 @@ def chunked(data: bytes) -> bytes:
 
 def texts(body: str) -> str:
     """What a stream said, put together."""
-    lines = [line[6:] for line in body.split("\n") if line.startswith("data: {")]
+    lines = [line[6:] for line in body.split("\n") if line.startswith('data: {"')]
     choices = [choice for line in lines for choice in json.loads(line).get("choices", ())]
     return "".join(choice["delta"].get("content") or "" for choice in choices)

@@ -270,7 +270,7 @@ def test_an_unknown_field_may_have_any_name(http: httpx.Client, model: str, name
 def test_no_depth_of_nesting_breaks_anything(http: httpx.Client, model: str) -> None:
     """What one step can still decode may be too deep for the next: each depth around that edge is tried."""
     seen = set()
-    for depth in (50, 500, *range(900, 1010, 3)):
+    for depth in (50, 500, *range(950, 1005)):
         deep = '{"a":' * depth + "1" + "}" * depth
         spots = (
             f'"tools":[{{"type":"function","function":{{"name":"f","parameters":{deep}}}}}]',

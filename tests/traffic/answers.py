@@ -96,6 +96,7 @@ def of_completion(completion: Any) -> Answer:
     choices = []
     for choice in completion.choices:
         message = choice.message
+        assert all(call.type == "function" for call in message.tool_calls or ())
         calls = [(c.id, c.function.name, _arguments(c.function.arguments)) for c in message.tool_calls or ()]
         reasoning = getattr(message, "reasoning_content", None) or ""
         choices.append(Said(message.content or "", reasoning, calls, choice.finish_reason))

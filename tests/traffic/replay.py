@@ -1,4 +1,7 @@
-"""A provider that answers with recorded bytes. A request says which by naming the exchange in its prompt."""
+"""A provider that answers with recorded bytes. A request says which by naming the exchange in its prompt.
+
+`Break off` instead of `Play back` sends half of a stream and ends the response there, as a provider that falls over.
+"""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +10,8 @@ from typing import Any
 from .exchanges import Exchange, framed
 
 PROMPT = "Play back {}."
-_NAMED = re.compile(rb"Play back ([\w-]+)\.")
+HALF = "Break off {}."
+_NAMED = re.compile(rb"(Play back|Break off) ([\w-]+)\.")
 _HOP = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive"})
 """Headers of the connection that was recorded: the replay's server sets its own."""
 
@@ -25,13 +29,15 @@ class Replay:
             return
         named = _NAMED.search(await _body(receive))
         assert named is not None, "no exchange is named"
-        exchange = self._exchanges[named[1].decode()]
+        exchange = self._exchanges[named[2].decode()]
         self.seen[exchange.id] = self.seen.get(exchange.id, 0) + 1
         headers = [(name, value) for name, value in exchange.headers.items() if name not in _HOP]
         pieces = exchange.pieces
         if scope["path"].startswith("/framed"):
             pieces = [framed(exchange.values, exchange.model)]
             headers = [("content-type", "text/event-stream")]
+        if named[1] == b"Break off":
+            pieces = pieces[: len(pieces) // 2]
         encoded = [(name.encode(), value.encode()) for name, value in headers]
         if not exchange.stream:
             encoded.append((b"content-length", b"%d" % sum(map(len, pieces))))

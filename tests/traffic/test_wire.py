@@ -4,9 +4,11 @@ from typing import Any
 
 import openai
 import pytest
+from gateway import Served, Threaded
 
 from .answers import messages
 from .exchanges import Exchange, exchanges
+from .replay import HALF
 
 GOOD = [exchange for exchange in exchanges() if exchange.status == 200]
 STREAMS = [exchange for exchange in GOOD if exchange.stream]
@@ -46,6 +48,29 @@ def test_a_stream_has_one_role_first_and_one_finish_last(exchange: Exchange, cli
     assert finishes[-1] is not None and not any(finishes[:-1])
     if exchange.model != "test-openai":  # those that are passed as they are may say it in every chunk
         assert not [choice for choice in choices[1:] if choice.delta.role]
+
+
+@pytest.mark.parametrize("exchange", STREAMS, ids=lambda e: e.id)
+def test_half_a_stream_is_an_error_and_not_an_answer(
+    exchange: Exchange, client: openai.OpenAI, served: Threaded[Served]
+) -> None:
+    """Portkey-AI/gateway #1797: a cut that is passed on as a clean end."""
+    prompt: Any = [{"role": "user", "content": HALF.format(exchange.id)}]
+    seen, request_id = [], ""
+    with pytest.raises(openai.APIError) as caught:
+        stream = client.chat.completions.create(model=exchange.model, messages=prompt, stream=True)
+        request_id = stream.response.headers["x-request-id"]
+        for chunk in stream:
+            seen += [choice for choice in chunk.choices if choice.delta.content]
+    if isinstance(caught.value, openai.APIStatusError):  # nothing had been shown yet
+        assert caught.value.status_code == 502
+        request_id = str(caught.value.request_id)
+    assert any(word in caught.value.message for word in ("ended", "truncated"))
+    [row] = served.call(served.value.rows(request_id))
+    assert (row["outcome"], row["failure"]) == ("failed", "truncated")
+    assert row["input_tokens"] > 0 or not seen
+    # The model is not to rest: five failures in a row would send it to.
+    assert chunks_of(client, exchange)
 
 
 def told(chunk: Any) -> Any:

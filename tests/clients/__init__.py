@@ -1,0 +1,1 @@
+"""Unmodified clients against a live gateway, with the emulator as every provider."""
