@@ -111,6 +111,8 @@ class Tool(Struct, omit_defaults=True):
 
 
 class NamedFunction(Struct):
+    """A function by name."""
+
     name: str
 
 
@@ -138,6 +140,8 @@ class ResponseFormat(Struct, omit_defaults=True):
 
 
 class StreamOptions(Struct, omit_defaults=True):
+    """Whether a stream ends with a chunk of usage."""
+
     include_usage: bool = False
 
 

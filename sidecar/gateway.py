@@ -33,7 +33,7 @@ class Provider(Spec, frozen=True):
     base_url: Annotated[URL, Meta(description="What the provider's own SDK calls its base URL.")] | None = None
     api_key: SecretRef | None = None
     headers: Annotated[dict[HeaderName, str], Meta(description="Sent with every request; no secrets here.")] = {}
-    enabled: bool = True
+    enabled: Annotated[bool, Meta(description="False takes the provider and its models out.")] = True
 
     @property
     def url(self) -> str:

@@ -8,8 +8,10 @@ import asyncio
 import os
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from granian.constants import HTTPModes, Interfaces
@@ -135,6 +137,7 @@ async def _wound_down(own: set[str]) -> None:
 
     An interpreter that exits in between takes the GIL from under them, and the process aborts.
     """
+    own -= {str(thread.native_id) for thread in threading.enumerate()}
     end = asyncio.get_running_loop().time() + _WIND_DOWN
     while own & _threads() and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110  # nobody tells
         await asyncio.sleep(_POLL)
@@ -145,6 +148,14 @@ async def _wound_down(own: set[str]) -> None:
 def _threads() -> set[str]:
     """The process's native threads; empty where the system does not list them."""
     try:
-        return set(os.listdir("/proc/self/task"))  # noqa: PTH208  # names only, and of a kernel list
+        names = os.listdir("/proc/self/task")  # noqa: PTH208  # names only, and of a kernel list
     except OSError:
         return set()
+    return {name for name in names if not _comm(name).startswith("notify-rs")}  # a file watcher's, not Granian's
+
+
+def _comm(thread: str) -> str:
+    try:
+        return Path("/proc/self/task", thread, "comm").read_text()
+    except OSError:
+        return ""

@@ -15,6 +15,9 @@ RETRY = frozenset(
 FINAL = frozenset({F.BAD_REQUEST, F.TOO_LARGE, F.CONTENT_FILTER, F.CANCELLED})
 """The caller's own doing: no other model is bothered with it."""
 
+BLAMELESS = FINAL | {F.CONTEXT_OVERFLOW}
+"""Says nothing of the model's health: the request would not have fitted on a good day either."""
+
 RESTS = frozenset({F.RATE_LIMITED, F.QUOTA, F.OVERLOADED})
 """The provider itself says that the model should be left alone for a while."""
 

@@ -89,9 +89,10 @@ class Reloader:
 
 
 def _concerns_us(change: Change, path: str) -> bool:
-    """Configuration only, and folders that come and go: the ledger lives beside them and changes all the time."""
+    """Configuration only, and folders that come and go, Kubernetes' `..data` among them: the ledger lives beside them
+    and changes all the time."""
     name = Path(path).name
-    return name.endswith(_SUFFIXES) or name.startswith("..") or "." not in name or Path(path).is_dir()
+    return name.endswith(_SUFFIXES) or "." not in name or Path(path).is_dir()
 
 
 def _identities(folders: frozenset[Path]) -> frozenset[tuple[Path, int, int]]:

@@ -12,7 +12,7 @@ from ..stores.base import Entry
 from ..stores.ledger import Ledger, Row
 from ..stores.memory import LiveHealth
 from .execute import Attempt
-from .failures import FINAL, RESTS
+from .failures import BLAMELESS, RESTS
 from .log import Log
 from .metrics import Metrics
 from .route import Live
@@ -102,7 +102,7 @@ class Settler:
             first = (attempt.first_token or attempt.ended) - attempt.started
             after = seconds - first
             self.metrics.times(provider, model.id, seconds, first, after / tokens if tokens and after > 0 else None)
-        elif failure.kind not in FINAL:
+        elif failure.kind not in BLAMELESS:
             pause = failure.retry_after if failure.kind in RESTS else None
             self.health.failed(model.id, f"{failure.kind.value} at the last try", call.now, pause)
 
@@ -158,6 +158,9 @@ def bill(call: Call, attempts: Sequence[Attempt]) -> Bill:
             if failure is not None and not cut:
                 continue
             usage = attempt.usage = Usage(call.features.tokens, attempt.output_seen, estimated=True)
+        elif failure is not None and attempt.output_seen > usage.output_tokens:
+            # What a stream reports at its start is not what a broken one sent.
+            usage = attempt.usage = msgspec.structs.replace(usage, output_tokens=attempt.output_seen, estimated=True)
         price = attempt.route.model.price
         attempt.nano = None if price is None else price.cost(usage)
         attempt.billed = attempt.ended > 0

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..chat import ChatRequest, FunctionCall, Message, Part, ResponseFormat, Tool, ToolCall
+from ..chat import ChatRequest, FunctionCall, Message, NamedTool, Part, ResponseFormat, Tool, ToolCall
 
 _THINK: dict[str, bool | str] = {
     "none": False,
@@ -105,7 +105,12 @@ def build(chat: ChatRequest, model: str, rejects: frozenset[str]) -> tuple[Body,
         presence_penalty=chat.presence_penalty,
         frequency_penalty=chat.frequency_penalty,
     )
-    tools = None if chat.tool_choice == "none" else _tools(chat.tools or [], lost)
+    offered = chat.tools or []
+    if isinstance(chat.tool_choice, NamedTool) and chat.tool_choice.function is not None:
+        # The wire cannot demand a call; offering only the named tool is as near as it comes.
+        wanted = chat.tool_choice.function.name
+        offered = [tool for tool in offered if tool.function is not None and tool.function.name == wanted]
+    tools = None if chat.tool_choice == "none" else _tools(offered, lost)
     if chat.tool_choice not in (None, "none", "auto"):
         lost.append("tool_choice")
     if chat.parallel_tool_calls is False and tools:

@@ -22,7 +22,7 @@ ALL_CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
 
 Status = Literal["current", "deprecated", "retired", "preview"]
 FieldName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
-Note = Annotated[str, Meta(max_length=400)]
+Note = Annotated[str, Meta(max_length=400, description="What a reader should know of the figure.")]
 ContextSize = Annotated[int, Meta(ge=256, le=100_000_000, description="Context window in tokens.")]
 OutputSize = Annotated[int, Meta(ge=1, le=10_000_000, description="Most output tokens of one answer.")]
 Rejects = Annotated[

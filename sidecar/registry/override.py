@@ -54,7 +54,7 @@ class ModelSpec(Spec, frozen=True, kw_only=True):
     quality: Annotated[Percent, Meta(description="Quality prior, 0 to 100.")] | None = None
     speed: Annotated[float, Meta(gt=0, le=100_000, description="Output tokens a second.")] | None = None
     ttft_ms: Annotated[float, Meta(ge=0, le=1_000_000, description="Milliseconds to the first token.")] | None = None
-    status: Status | None = None
+    status: Annotated[Status, Meta(description="`retired` takes a model out of routing.")] | None = None
 
 
 class Merged(Struct, frozen=True):

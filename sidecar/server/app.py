@@ -7,6 +7,7 @@ from litestar import Litestar, MediaType, Request, Response, asgi, get
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
 from ..chat import Problem
@@ -34,14 +35,35 @@ def build(running: Running) -> ASGIApp:
     async def chat(scope: Any, receive: Any, send: Any) -> None:
         await running.chat(scope, receive, send)
 
-    @get("/health", include_in_schema=True, sync_to_thread=False)
+    origins = list(running.holder.current.graph.gateway.cors.origins)
+    litestar = Litestar(
+        [chat, models_route(running), *health_routes(running), *status_routes(running), *docs_routes()],
+        cors_config=CORSConfig(allow_origins=origins, allow_methods=["GET", "POST"]) if origins else None,
+        openapi_config=None,
+        response_headers=SECURITY_HEADERS,
+        exception_handlers={HTTPException: not_found},
+        logging_config=None,
+        debug=False,
+    )
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        # The framework's layers cost a sixth of a routed request, and the hot route uses none of them but CORS.
+        if scope.get("path") != CHAT:
+            await litestar(scope, receive, with_request_id(send))
+        elif origins:
+            await litestar(scope, receive, send)
+        else:
+            await running.chat(scope, receive, send)
+
+    return application
+
+
+def health_routes(running: Running) -> list[HTTPRouteHandler]:
+    """`/health`, `/live`, `/ready` and `/metrics`."""
+
+    @get(["/health", "/live"], sync_to_thread=False)
     def health() -> dict[str, str]:
         """The process answers."""
-        return {"status": "ok"}
-
-    @get("/live", sync_to_thread=False)
-    def alive() -> dict[str, str]:
-        """The process answers: for a liveness probe."""
         return {"status": "ok"}
 
     @get("/ready", sync_to_thread=False)
@@ -60,11 +82,16 @@ def build(running: Running) -> ASGIApp:
             body["reasons"] = reasons
         return Response(body, status_code=503 if reasons else 200)
 
-    @get(
-        "/metrics", media_type="text/plain; version=0.0.4; charset=utf-8", include_in_schema=False, sync_to_thread=False
-    )
+    @get("/metrics", media_type="text/plain; version=0.0.4; charset=utf-8", sync_to_thread=False)
     def metrics() -> bytes:
+        """Prometheus' text exposition."""
         return running.metrics.render()
+
+    return [health, ready, metrics]
+
+
+def models_route(running: Running) -> HTTPRouteHandler:
+    """`GET /v1/models`."""
 
     @get("/v1/models", sync_to_thread=False)
     def models(request: Request[Any, Any, State]) -> Response[Any]:
@@ -79,27 +106,7 @@ def build(running: Running) -> ASGIApp:
             return problem_response(listed)
         return Response(listed)
 
-    origins = list(running.holder.current.graph.gateway.cors.origins)
-    litestar = Litestar(
-        [chat, health, alive, ready, metrics, models, *status_routes(running), *docs_routes()],
-        cors_config=CORSConfig(allow_origins=origins, allow_methods=["GET", "POST"]) if origins else None,
-        openapi_config=None,
-        response_headers=SECURITY_HEADERS,
-        exception_handlers={HTTPException: not_found},
-        logging_config=None,
-        debug=False,
-    )
-    if origins:
-        return litestar  # knows CORS for every route
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        # The framework's layers cost a sixth of a routed request, and the hot route uses none of them but CORS.
-        if scope.get("path") == CHAT:
-            await running.chat(scope, receive, send)
-        else:
-            await litestar(scope, receive, with_request_id(send))
-
-    return application
+    return models
 
 
 def with_request_id(send: Any) -> Any:

@@ -172,7 +172,7 @@ class ChatRoute:
 
     async def _whole(self, execution: Execution, completion: Completion, sent: Sent, overhead: float) -> bytes:
         call, attempts = execution.call, execution.attempts
-        data = self._surface.complete(completion, attempts[-1].route.model.id, call.now)
+        data = self._surface.complete(completion, attempts[-1].route.model.id, call.id, call.now)
         headers = call_headers(call, execution.live, overhead)
         headers += attempt_headers(attempts, bill(call, attempts).text)
         headers.append(JSON)

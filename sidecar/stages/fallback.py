@@ -85,9 +85,11 @@ class Fallback(StageSpec, frozen=True, tag="fallback"):
                 chain = []
             usable = [first, *chain]
             if down:
-                usable = [m for m in usable if not (down.get(m.provider) or down.get(m.id))]
+                reachable = [m for m in usable if m.provider not in down]
+                # When all that is left rests after failures, asking it anyway beats refusing.
+                usable = [m for m in reachable if m.id not in down] or reachable
                 if not usable:
-                    call.refusal = _all_down(first, down.get(first.provider) or down.get(first.id) or "")
+                    call.refusal = _all_down(first, down[first.provider])
                     return "none"
             call.chain = usable
             call.plan = plan

@@ -103,7 +103,7 @@ class Score(StageSpec, frozen=True, tag="score"):
         weights = {BALANCED: Weights(w.cost, w.quality, w.speed), **STRATEGIES}
         weights |= {n: Weights(s.cost, s.quality, s.speed) for n, s in self.strategies.items()}
         tables = {name: _table(tier, self, scope.registry) for name, tier in self.tiers.items()}
-        return _Chooser(self.node, weights, tables, _table(self.default, self, scope.registry), scope).run
+        return _Chooser(self, weights, tables, _table(self.default, self, scope.registry), scope).run
 
 
 class _Table(Struct, frozen=True):
@@ -114,12 +114,14 @@ class _Table(Struct, frozen=True):
 
 
 class _Chooser:
-    __slots__ = ("_default", "_node", "_providers", "_registry", "_tables", "_weights")
+    __slots__ = ("_default", "_insists", "_node", "_providers", "_registry", "_tables", "_weights")
 
     def __init__(
-        self, node: str, weights: dict[str, Weights], tables: dict[str, _Table], default: _Table, scope: Scope
+        self, spec: Score, weights: dict[str, Weights], tables: dict[str, _Table], default: _Table, scope: Scope
     ) -> None:
-        self._node = node
+        self._node = spec.node
+        # Without another way to go, a model that rests after failures is asked rather than nobody.
+        self._insists = "none" not in spec.on
         self._weights = weights
         self._tables = tables
         self._default = default
@@ -139,12 +141,14 @@ class _Chooser:
         features = call.features
         share = output_share(features.tokens, features.max_tokens or table.output_tokens)
         ranked = table.ranking.order(weights, share, call.state.health)
-        _pick(call, ranked)
+        resting = _pick(call, ranked)
         spilled = not call.chain and table.spills
         if spilled:
             known = {model for model, _ in call.dropped}
             others = self._default.ranking.order(weights, share, call.state.health)
-            _pick(call, [m for m in others if m.id not in known])
+            resting += _pick(call, [m for m in others if m.id not in known])
+        if not call.chain and self._insists:
+            call.chain = resting
         if call.details is not None:
             rows = table.ranking.explain(weights, share, call.state.health)
             if spilled:
@@ -174,25 +178,32 @@ class _Chooser:
         return "pinned"
 
 
-def _pick(call: Call, ranked: list[Model]) -> None:
-    """The first KEEP candidates that can serve; why the others before them cannot is kept."""
+def _pick(call: Call, ranked: list[Model]) -> list[Model]:
+    """Fill the chain with the first KEEP candidates that can serve; why others before them cannot is kept.
+
+    Returns those that only rest after failures: the last resort when nobody else is left.
+    """
     features, down = call.features, call.state.health.down
     wanted, size = needs(features), features.tokens + (features.max_tokens or _OUTPUT_GUESS)
     allowed = call.principal.models if call.principal is not None else frozenset()
+    resting = []
     for model in ranked:
         reason = (
-            (down.get(model.provider) or down.get(model.id) if down else None)
+            (down.get(model.provider) if down else None)
             or (f"context: needs {size}, has {model.context}" if size > model.context else None)
             or (f"lacks {', '.join(sorted(wanted - model.capabilities))}" if not wanted <= model.capabilities else None)
             or (_output_reason(features, model) if features.max_tokens > model.max_output else None)
             or ("not allowed for this key" if allowed and model.id not in allowed else None)
         )
+        if reason is None and down and (reason := down.get(model.id)) is not None:
+            resting.append(model)
         if reason is not None:
             call.dropped.append((model.id, reason))
             continue
         call.chain.append(model)
         if len(call.chain) == KEEP:
-            return
+            break
+    return resting[:KEEP]
 
 
 def _output_reason(features: Features, model: Model) -> str:

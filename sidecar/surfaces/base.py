@@ -37,7 +37,7 @@ class Surface(Protocol):
     def parse(self, body: bytes) -> ChatRequest | Invalid:
         """One decode of the caller's body, with every bound checked."""
 
-    def complete(self, completion: Completion, model: str, now: float) -> bytes:
+    def complete(self, completion: Completion, model: str, call_id: str, now: float) -> bytes:
         """A whole answer. `now` is Unix time in seconds, for wires that ask for a creation time."""
 
     def encoder(self, chat: ChatRequest, model: str, call_id: str, now: float) -> Encoder:

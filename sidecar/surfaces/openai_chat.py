@@ -76,13 +76,13 @@ class OpenAIChat:
             return Invalid("The body is nested too deeply.", code="invalid_json")
         return _bounded(chat) or chat
 
-    def complete(self, completion: Completion, model: str, now: float) -> bytes:
+    def complete(self, completion: Completion, model: str, call_id: str, now: float) -> bytes:
         """The answer as `chat.completion`; a same-protocol answer as the provider wrote it."""
         if completion.wire is not None:
             return completion.wire
         return _encode(
             {
-                "id": completion.id or "chatcmpl-sidecar",
+                "id": completion.id or f"chatcmpl-{call_id}",
                 "object": "chat.completion",
                 "created": completion.created or int(now),
                 "model": completion.model or model,

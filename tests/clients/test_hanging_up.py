@@ -11,7 +11,6 @@ from gateway import KEY, Emulated
 
 SLOWLY: Any = [{"role": "user", "content": "Answer slowly, please"}]
 LONG: Any = [{"role": "user", "content": "Please think long"}]
-UNBILLED = "engine/settle.py: bill() takes the figures of a stream's start for those of all that was read"
 
 
 def until(condition: Callable[[], Any], patience: float = 3.0) -> Any:
@@ -49,8 +48,8 @@ def test_leaving_a_stream_in_the_middle(both: Emulated, model: str) -> None:
 
 BILLED = [
     "test-openai",
-    pytest.param("test-anthropic", marks=pytest.mark.xfail(strict=True, reason=UNBILLED)),
-    pytest.param("test-google", marks=pytest.mark.xfail(strict=True, reason=UNBILLED)),
+    "test-anthropic",
+    "test-google",
     "test-ollama",
 ]
 

@@ -1,5 +1,7 @@
 """The OpenAI reader passes bytes on unchanged, whatever way the network cuts them."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +22,7 @@ _STREAM = b": ping\n\n" + _ROLE + _CHUNK * 9 + _LAST + _USAGE + _DONE
 def _read(data: bytes, cuts: list[int], show_usage: bool = True) -> list[Delta]:
     reader, deltas = Reader(show_usage), []
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in pairwise(places):
         if end > start:
             deltas += reader.feed(data[start:end])
     return [*deltas, *reader.end()]

@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-from gateway import KEY, MODELS, PROVIDERS, Served, Threaded, gateway, providers_environ, threaded
-from house import CHAT, HELLO, envelope
+from gateway import KEY, MODELS, PROVIDERS, Rows, Served, Threaded, gateway, providers_environ, threaded
+from house import CHAT, HELLO, UP_KEY, client, config, envelope, looped, upstream
 
 from sidecar.chat import ChatRequest
 from sidecar.emulator import Emulator
@@ -267,9 +267,10 @@ def test_an_unknown_field_may_have_any_name(http: httpx.Client, model: str, name
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_no_depth_of_nesting_breaks_anything(http: httpx.Client, model: str) -> None:
+def test_no_depth_of_nesting_breaks_anything(http: httpx.Client, served: Threaded[Served], model: str) -> None:
     """What one step can still decode may be too deep for the next: each depth around that edge is tried."""
-    seen = set()
+    seen: set[int] = set()
+    rows: Rows = []
     for depth in (50, 500, *range(950, 1005)):
         deep = '{"a":' * depth + "1" + "}" * depth
         spots = (
@@ -284,7 +285,22 @@ def test_no_depth_of_nesting_breaks_anything(http: httpx.Client, model: str) -> 
             seen.add(response.status_code)
             if response.status_code == 400:
                 envelope(response)
+                rows += served.call(served.value.rows(response.headers["x-request-id"], count=0))
+    assert {row["outcome"] for row in rows} <= {"failed"}
     assert seen == {200, 400}
+
+
+@looped
+async def test_nor_does_any_depth_break_the_cache() -> None:
+    async with upstream() as up:
+        text = config({"up": up.url}, {"m1": "up"}, "kind: cache\n")
+        async with gateway(text, {"UP_KEY": UP_KEY}) as served, client(served.url) as http:
+            for depth in range(950, 1005):
+                body = (
+                    '{"model":"m1","messages":[{"role":"user","content":"x"}],"zz":' + "[" * depth + "]" * depth + "}"
+                )
+                response = await http.post(CHAT, content=body.encode())
+                assert response.status_code in (200, 400), (depth, response.text)
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [

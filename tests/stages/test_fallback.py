@@ -47,7 +47,12 @@ def test_what_is_down_is_not_tried() -> None:
     assert (call.refusal.status, call.refusal.code) == (503, "model_unavailable")
     assert "`large` cannot be called now (no key)" in call.refusal.message and call.refusal.retry_after
     off = {"x-sidecar-route": "off"}
-    assert decide(compiled, PINNED, off, down(large="rests"))[0] == "refuse"
+    assert decide(compiled, PINNED, off, down(house="no key"))[0] == "refuse"
+
+
+def test_a_model_that_rests_is_the_last_resort() -> None:
+    compiled = graph("kind: fallback\nchains: {large: [small]}\n")
+    assert chain(compiled, PINNED, stores=down(large="rests", small="rests")) == ["large", "small"]
 
 
 def test_a_key_s_models_hold_for_chains_too() -> None:

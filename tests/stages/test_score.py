@@ -148,9 +148,13 @@ def test_what_is_down_is_left_out_with_its_reason() -> None:
     for _ in range(5):
         stores.health.failed("huge", "server_error at the last try", 1000.0)  # type: ignore[attr-defined]
     end, call = decide(compiled, stores=stores)
+    assert (end, [m.id for m in call.chain]) == ("execute", ["huge"]), "a model that rests is the last resort"
+    assert ("huge", "server_error at the last try") in call.dropped
+    stores.health.providers({"house": "no key", "attic": "no key"})  # type: ignore[attr-defined]
+    end, call = decide(compiled, stores=stores)
     assert end == "refuse" and call.refusal is not None
     assert (call.refusal.status, call.refusal.code) == (503, "no_candidate")
-    assert "server_error at the last try" in call.refusal.message and call.refusal.retry_after
+    assert "no key" in call.refusal.message and call.refusal.retry_after
 
 
 @pytest.mark.parametrize(
