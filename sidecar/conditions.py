@@ -82,7 +82,9 @@ class Condition:
     def _try_out(self, patterns: set[str]) -> None:
         for sample in _samples(self.source):
             try:
-                result = self._program.execute(context(sample, self.names, dict.fromkeys(patterns, True)))
+                result = self._program.execute(
+                    context(sample, self.names & FEATURES.keys(), dict.fromkeys(patterns, True))
+                )
             except RuntimeError as fault:
                 if (wrong := _always_wrong(str(fault), self.source)) is not None:
                     raise ConditionError(wrong) from None
@@ -150,7 +152,7 @@ def _chain(conditions: Sequence[Condition]) -> str:
 
 def context(features: Features, names: Iterable[str], patterns: Mapping[str, bool]) -> Any:
     """The variables of one request, built once and shared by all its rules; only `names` are copied."""
-    values = {name: getattr(features, name) for name in names if name in FEATURES}
+    values: dict[str, Any] = {name: getattr(features, name) for name in names}
     values.update(patterns)
     return _cel.Context(values)
 

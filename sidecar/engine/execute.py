@@ -18,7 +18,7 @@ from ..features import estimate
 from ..providers.base import StreamReader
 from .failures import FINAL, worth_retry
 from .route import Live, Route
-from .upstream import MAX_ERROR_BODY, Answer, Upstream, sanitised
+from .upstream import FAULTS, MAX_ERROR_BODY, Answer, Upstream, network_failure, sanitised
 
 MAX_HELD = 4 * 1024 * 1024
 """Bytes of a stream read before its first content token; more is not a sane answer."""
@@ -96,12 +96,13 @@ class Execution:
         while True:
             watch.quiet = 0
             watch.waiting = True
-            data = await answer.chunk()
-            watch.waiting = False
-            if isinstance(data, Failure):
-                deltas, data = _cut(reader, self._timed_out(FailureKind.IDLE_TIMEOUT) or data), b""
-            else:
+            try:
+                data = await answer.chunk()
                 deltas = reader.feed(data) if data else reader.end()
+            except FAULTS as fault:
+                failure = self._timed_out(FailureKind.IDLE_TIMEOUT) or network_failure(fault)
+                deltas, data = _cut(reader, failure), b""
+            watch.waiting = False
             for delta in deltas:
                 self._read(attempt, delta)
             if attempt.failure is not None:
@@ -213,9 +214,10 @@ class Execution:
         spent = perf_counter() - attempt.started
         self._watch = watch = Watchdog(self._upstream.loop, answer, plan.total, max(plan.first_token - spent, 0.05))
         while True:
-            data = await answer.chunk()
-            if isinstance(data, Failure):
-                return self._timed_out(FailureKind.FIRST_TOKEN_TIMEOUT) or data
+            try:
+                data = await answer.chunk()
+            except FAULTS as fault:
+                return self._timed_out(FailureKind.FIRST_TOKEN_TIMEOUT) or network_failure(fault)
             size += len(data)
             committed = False
             for delta in reader.feed(data) if data else reader.end():

@@ -8,7 +8,8 @@ import asyncio
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 import aiohttp
 
@@ -18,6 +19,8 @@ from .deadline import Deadline
 
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 MAX_ERROR_BODY = 64 * 1024
+FAULTS = (aiohttp.ClientError, OSError)
+"""What reading an answer may raise; `network_failure` says what it means."""
 _KEY_LIKE = re.compile(
     r"(?:sk|gw|pk|rk|org|proj)[-_][A-Za-z0-9_*-]{8,}"
     r"|AIza[A-Za-z0-9_-]{10,}|[Bb]earer +[^\s\"']{6,}|eyJ[A-Za-z0-9_.-]{20,}"
@@ -43,12 +46,12 @@ class Answer:
         """Whether the whole body is here already."""
         return self._response.content.is_eof()
 
-    async def chunk(self) -> bytes | Failure:
-        """The next bytes as the network gave them; empty at the end of the body."""
-        try:
-            return await self._response.content.readany()
-        except (aiohttp.ClientError, OSError) as fault:
-            return _failure(fault)
+    def chunk(self) -> Coroutine[Any, Any, bytes]:
+        """The next bytes as the network gave them; empty at the end of the body. Raises one of FAULTS.
+
+        Not a coroutine of its own: it is awaited for every chunk of every stream.
+        """
+        return self._response.content.readany()
 
     async def body(self, limit: int) -> bytes | Failure:
         """The whole body, at most `limit` bytes, however small it was packed."""
@@ -58,17 +61,18 @@ class Answer:
         if length is not None and "content-encoding" not in self._response.headers:
             try:
                 return await self._response.read()
-            except (aiohttp.ClientError, OSError) as fault:
-                return _failure(fault)
+            except FAULTS as fault:
+                return network_failure(fault)
         parts: list[bytes] = []
         size = 0
-        while part := await self.chunk():
-            if isinstance(part, Failure):
-                return part
-            parts.append(part)
-            size += len(part)
-            if size > limit:
-                return _too_large(limit)
+        try:
+            while part := await self.chunk():
+                parts.append(part)
+                size += len(part)
+                if size > limit:
+                    return _too_large(limit)
+        except FAULTS as fault:
+            return network_failure(fault)
         return b"".join(parts)
 
     def release(self) -> None:
@@ -117,7 +121,7 @@ class Upstream:
         except TimeoutError:
             return Failure(FailureKind.FIRST_TOKEN_TIMEOUT, f"no answer within {headers_by:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as fault:
-            return _failure(fault)
+            return network_failure(fault)
         return Answer(response)
 
     async def close(self) -> None:
@@ -125,7 +129,7 @@ class Upstream:
         await self._session.close()
 
 
-def _failure(fault: Exception) -> Failure:
+def network_failure(fault: Exception) -> Failure:
     """A network fault in our own words: theirs hold addresses."""
     match fault:
         case aiohttp.ClientConnectorDNSError():

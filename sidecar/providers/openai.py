@@ -83,14 +83,15 @@ class _Answer(Struct):
     error: _Error | str | None = None
 
 
+_NO_DETAILS = _Details()
 _answer = msgspec.json.Decoder(_Answer)
 _fields = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
 
 
 def _usage(wire: _Usage) -> Usage:
-    read = wire.prompt_tokens_details or _Details()
-    written = wire.completion_tokens_details or _Details()
+    read = wire.prompt_tokens_details or _NO_DETAILS
+    written = wire.completion_tokens_details or _NO_DETAILS
     return Usage(
         input_tokens=wire.prompt_tokens or 0,
         output_tokens=wire.completion_tokens or 0,

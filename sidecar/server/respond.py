@@ -33,20 +33,20 @@ _QUOTA = {
 class Sent:
     """Sends one response and remembers its status."""
 
-    __slots__ = ("_send", "status")
+    __slots__ = ("send", "status")
 
     def __init__(self, send: Send) -> None:
-        self._send = send
+        self.send = send
         self.status = 0
 
     async def head(self, status: int, headers: Headers) -> None:
         """The status line and headers."""
         self.status = status
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def part(self, data: bytes, more: bool) -> None:
         """A piece of the body."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        await self.send({"type": "http.response.body", "body": data, "more_body": more})
 
     async def whole(self, status: int, headers: Headers, data: bytes) -> None:
         """A response in one go."""

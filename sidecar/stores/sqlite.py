@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,12 @@ MIGRATIONS = (
 
 _INT64 = 2**63 - 1
 _COLUMNS = Row.__struct_fields__
-_INSERT = f"INSERT INTO request_logs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+CHUNK = 100
+"""Rows one statement inserts. The interpreter's lock is let go and taken again for each statement, not for each row:
+while the event loop is busy, every such hand-over costs two switches of the thread."""
+
+_VALUES = f"({', '.join('?' * len(_COLUMNS))})"
+_INSERT = f"INSERT INTO request_logs ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608
 
 
 class SQLiteLedger:
@@ -139,8 +145,11 @@ class SQLiteLedger:
             self._fault = None
 
     def _insert(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        waiting = iter(rows)
         with self._db.conn:
-            self._db.conn.executemany(_INSERT, rows)
+            while chunk := list(islice(waiting, CHUNK)):
+                values = ", ".join([_VALUES] * len(chunk))
+                self._db.conn.execute(_INSERT + values, list(chain.from_iterable(chunk)))
 
 
 def _storable(row: Row) -> tuple[Any, ...]:
