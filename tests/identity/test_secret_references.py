@@ -61,7 +61,6 @@ def test_a_secret_cannot_be_shown(tmp_path: Path) -> None:
         repr(secret),
         f"{secret}",
         f"{secret!r}",
-        "%s" % secret,
         str([secret]),
         str({"k": secret}),
     ):

@@ -1,11 +1,12 @@
 """Who may call: keys by hash and by secret, keys restricted to models, callers without a key."""
 
+import asyncio
 from collections.abc import Iterator
 
 import httpx
 import pytest
-from gateway import Served, Threaded, gateway, threaded
-from house import CHAT, HELLO, UP_KEY, Upstream, config, envelope, fails, upstream
+from gateway import Served, gateway, read_rows, threaded
+from house import CHAT, HELLO, UP_KEY, Upstream, config, envelope, eventually, fails, upstream
 
 from sidecar.identity.keys import generate, hash_text
 
@@ -158,26 +159,14 @@ def test_models_are_listed_for_the_one_who_asks(http: httpx.Client, served: tupl
     assert http.get("/v1/models", headers=bearer(generate())).status_code == 401
 
 
-def test_tenant_and_key_are_in_the_ledger(http: httpx.Client, served: tuple[str, Served], up: Upstream) -> None:
-    import asyncio
-
-    for headers, expected in ((bearer(HASHED), ("one", "hashed")), (bearer(SECRET), ("two", "secret"))):
-        response = ask(http, **headers)
-        row = asyncio.run(_row(served[1], response.headers["x-request-id"]))
-        assert (row["tenant"], row["key_name"]) == expected
+def test_tenant_and_key_are_in_the_ledger(http: httpx.Client, served: tuple[str, Served]) -> None:
+    cases = [(bearer(HASHED), ("one", "hashed")), (bearer(SECRET), ("two", "secret"))]
     if served[0] != "never":
-        row = asyncio.run(_row(served[1], ask(http).headers["x-request-id"]))
-        assert (row["tenant"], row["key_name"]) == ("nobody", "anonymous")
-
-
-async def _row(served: Served, request_id: str) -> dict[str, object]:
-    from gateway import read_rows
-    from house import eventually
-
-    async def rows() -> list[dict[str, object]]:
-        return read_rows(served.database, request_id)
-
-    return (await eventually(rows))[0]
+        cases.append(({}, ("nobody", "anonymous")))
+    for headers, expected in cases:
+        request_id = ask(http, **headers).headers["x-request-id"]
+        row = asyncio.run(eventually(lambda: read_rows(served[1].database, request_id)))[0]  # noqa: B023
+        assert (row["tenant"], row["key_name"]) == expected
 
 
 def test_health_needs_no_key(http: httpx.Client) -> None:

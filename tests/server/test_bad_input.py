@@ -186,6 +186,14 @@ def test_an_unknown_model_is_a_404(http: httpx.Client, model: str) -> None:
     assert (error["param"], error["code"]) == ("model", "model_not_found")
 
 
+@pytest.mark.parametrize("model", [*MODELS, "auto", "auto:cost"])
+@pytest.mark.parametrize("figure", [2**31, 2**63, 10**30, 10**309, 10**4000], ids=["31", "63", "30", "309", "4000"])
+def test_large_whole_numbers_break_nothing(http: httpx.Client, model: str, figure: int) -> None:
+    for field in ("max_tokens", "seed", "top_logprobs"):
+        response = http.post(CHAT, json={**OK, "model": model, field: figure})
+        assert response.status_code < 500, response.text
+
+
 def test_of_a_field_that_stands_twice_the_last_counts_everywhere(http: httpx.Client) -> None:
     body = b'{"model": "nope", "messages": [{"role": "user", "content": "x"}], "model": "test-openai"}'
     response = http.post(CHAT, content=body)

@@ -190,7 +190,7 @@ async def test_bytes_are_bounded() -> None:
         assert [await c.outcome("big", model="m2") for _ in range(2)] == ["miss", "miss"]
 
 
-EVENT = event("half")
+LENGTH = chunked(event(None, finish="length") + b"data: [DONE]\n\n") + b"0\r\n\r\n"
 NEVER: dict[str, tuple[Handler, bool]] = {
     "error": (fails(500), False),
     "refused": (fails(400), False),
@@ -199,7 +199,7 @@ NEVER: dict[str, tuple[Handler, bool]] = {
     "cut-body": (sends(b"HTTP/1.1 200 x\r\ncontent-length: 1000\r\n\r\n{"), False),
     "cut-stream": (streams("one ", "two", end=b""), True),
     "stream-without-end": (streams("one ", "two", end=b"0\r\n\r\n"), True),
-    "stream-of-length": (streams("one", end=chunked(event(None, finish="length") + b"data: [DONE]\n\n") + b"0\r\n\r\n"), True),
+    "stream-of-length": (streams("one", end=LENGTH), True),
     "error-in-stream": (streams("one", end=chunked(b'data: {"error":{"message":"no"}}\n\n') + b"0\r\n\r\n"), True),
 }  # fmt: skip
 

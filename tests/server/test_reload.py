@@ -83,9 +83,10 @@ class House:
         """Wait until the gateway has looked at the folder as it is now: a marker edit has come through."""
         reloads = self.served.running.holder
         marker = self.folder / "policies" / "zz-marker.yaml"
-        for text, outcome in (("kind: nonsense\n", "refused"), (None, "unchanged")):
-            marker.write_text(text) if text else marker.unlink()
-            await eventually(lambda: reloads.last.outcome == outcome)
+        marker.write_text("kind: nonsense\n")
+        await eventually(lambda: reloads.last.outcome == "refused")
+        marker.unlink()
+        await eventually(lambda: reloads.last.outcome == "unchanged")
 
 
 def write(folder: Path, gateway_text: str, **policies: str) -> None:

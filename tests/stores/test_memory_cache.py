@@ -60,6 +60,15 @@ def test_it_does_what_a_plain_list_does(most: int, room: int, moves: list[tuple[
         assert cache.bytes <= room
 
 
+def test_the_one_used_longest_ago_leaves_first() -> None:
+    cache = MemoryCache(2, 1000)
+    for key in (b"a", b"b"):
+        cache.put(key, entry(1, 100.0))
+    assert cache.get(b"a", 0.0) is not None
+    cache.put(b"c", entry(1, 100.0))
+    assert [cache.get(key, 0.0) is not None for key in (b"a", b"b", b"c")] == [True, False, True]
+
+
 def test_an_entry_ends_exactly_when_it_says() -> None:
     cache = MemoryCache(10, 1000)
     cache.put(b"k", entry(10, 100.0))

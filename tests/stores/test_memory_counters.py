@@ -10,7 +10,13 @@ from sidecar.stores.memory import SLOTS, MemoryCounters
 PERIODS = st.sampled_from([1.0, 60.0, 3600.0, 86400.0])
 LIMITS = st.integers(1, 30)
 STEPS = st.lists(
-    st.tuples(st.floats(0, 0.6), st.integers(1, 12), st.none() | st.integers(-15, 15)), min_size=1, max_size=60
+    st.tuples(
+        st.sampled_from([0.0, 0.01, 0.1, 0.5, 0.9, 0.95, 0.99, 1.0]) | st.floats(0, 1.2),
+        st.integers(1, 12),
+        st.none() | st.integers(-15, 15),
+    ),
+    min_size=1,
+    max_size=60,
 )
 """How far to go on (as a share of the period), how much to take, and by how much it was wrong."""
 
@@ -102,6 +108,14 @@ def test_a_refused_take_takes_nothing(limit: int, amount: int, start: float) -> 
     assert refused.remaining == first.remaining
     if amount <= limit - 1:
         assert counters.take("k", limit, 60, amount, start).remaining == limit - 1 - amount
+
+
+def test_a_take_counts_for_the_whole_period_and_two_steps_more_at_most() -> None:
+    for since in (0.5, 0.9, 0.93, 0.96, 0.99, 1.0):
+        counters = MemoryCounters()
+        counters.take("k", 10, 60, 10, 1000.3)
+        assert counters.take("k", 10, 60, 1, 1000.3 + 60 * since).wait > 0
+    assert not counters.take("k", 10, 60, 10, 1000.3 + 62).wait
 
 
 def test_giving_back_makes_room_at_once() -> None:
