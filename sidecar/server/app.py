@@ -114,7 +114,10 @@ def with_request_id(send: Any) -> Any:
 
     async def sending(message: Any) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], (b"x-request-id", next_request_id().encode())]
+            headers = list(message["headers"])
+            if not any(name == b"x-request-id" for name, _ in headers):
+                headers.append((b"x-request-id", next_request_id().encode()))
+            message["headers"] = headers
         await send(message)
 
     return sending
@@ -128,4 +131,5 @@ def not_found(request: Request[Any, Any, State], fault: HTTPException) -> Respon
 
 def problem_response(problem: Problem) -> Response[Any]:
     """A problem in OpenAI's envelope."""
-    return Response(OpenAIChat().problem(problem), status_code=problem.status, media_type=MediaType.JSON)
+    body = OpenAIChat().problem(problem)
+    return Response(body, status_code=problem.status, media_type=MediaType.JSON, headers=SECURITY_HEADERS)

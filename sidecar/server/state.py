@@ -82,6 +82,7 @@ async def running(
     chat = ChatRoute(OpenAIChat(), holder, upstream, settler)
     reloader = Reloader(entry, holder, stores, environ)
     watching = asyncio.create_task(reloader.run(loaded.folders), name="reload")
+    watching.add_done_callback(lambda task: _watch_ended(task, holder))
     holder.read_registry(loaded.registry_problem)
     try:
         yield Running(holder, ledger, metrics, settler, stores, chat, time.time())
@@ -98,6 +99,14 @@ def _open_ledger(path: Path) -> SQLiteLedger:
         return SQLiteLedger(path)
     except (OSError, sqlite3.Error) as fault:
         raise RefusedError(f"the database {path} cannot be used: {fault}\n") from fault
+
+
+def _watch_ended(task: asyncio.Task[None], holder: Holder) -> None:
+    """Hot reload ends with the gateway; when it ends before, that must not go unnoticed."""
+    fault = None if task.cancelled() else task.exception()
+    if isinstance(fault, Exception):
+        holder.log_fault("reload", fault)
+        holder.refuse("hot reload has stopped: restart the gateway to use changed files\n")
 
 
 def _database(entry: Path, gateway: Gateway, environ: Mapping[str, str]) -> Path:

@@ -116,12 +116,12 @@ def _give_back(call: Call) -> None:
 
 
 def _refusal(per: str, what: str, limit: int, period: float, wait: float) -> Refusal:
-    window = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}[period]
+    window = {1.0: "a second", 60.0: "a minute", 3600.0: "an hour", 86400.0: "a day"}[period]
     whose = "this key" if per == "key" else "this address"
     return Refusal(
         429,
         "rate_limit_error",
-        f"Rate limit reached for {whose}: {limit} {what} a {window}. Try again in {max(wait, 0.001):.3g} s.",
+        f"Rate limit reached for {whose}: {limit} {what} {window}. Try again in {max(wait, 0.001):.3g} s.",
         "rate_limit_exceeded",
         retry_after=wait,
     )

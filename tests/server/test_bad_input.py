@@ -328,7 +328,6 @@ def test_a_response_has_one_request_id_wherever_it_comes_from(http: httpx.Client
         assert len(response.headers.get_list("x-request-id")) == 1, (path, response.headers)
 
 
-@pytest.mark.xfail(strict=True, reason="app.py adds a second x-request-id where the framework leads to the hot route")
 def test_a_trailing_slash_brings_no_second_request_id(http: httpx.Client) -> None:
     assert len(http.post(CHAT + "/").headers.get_list("x-request-id")) == 1
 

@@ -169,7 +169,8 @@ def test_every_event_of_a_stream_is_what_the_document_says(tmp_path: Path) -> No
 
 def test_no_path_of_the_gateway_is_left_out() -> None:
     source = "".join(file.read_text() for file in (ROOT / "sidecar" / "server").glob("*.py"))
-    routed = set(re.findall(r'@(?:get|post|asgi)\(\s*"([^"]+)"', source))
+    routes = re.findall(r'@(?:get|post|asgi)\(\s*(\[[^\]]+\]|"[^"]+")', source)
+    routed = {path for route in routes for path in re.findall(r'"([^"]+)"', route)}
     assert "/v1/models" in routed
     assert (routed | {CHAT}) - PAGES == set(SPEC["paths"])
 
