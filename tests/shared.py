@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -32,3 +34,16 @@ def tool(name: str) -> str:
     if path is None:
         absent(f"`{name}` is not installed")
     return path
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Without root's right to read everything, where the tests run as root (a container's CI does)."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)

@@ -2,11 +2,11 @@
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from shared import unprivileged
 
 from sidecar.registry import load as module
 from sidecar.registry.load import BUNDLED, load, parse
@@ -108,19 +108,11 @@ def test_only_plain_files_are_opened(tmp_path: Path) -> None:
     assert load(tmp_path / "nul\0name").source == "bundled"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     path = tmp_path / "models.json"
     path.write_bytes(catalogue({}))
     path.chmod(0)
-    assert "Permission denied" in (load(path).problem or "")
+    with unprivileged():
+        assert "Permission denied" in (load(path).problem or "")
 
-
-def test_the_bundled_file_loads_in_milliseconds() -> None:
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        load()
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.02
     assert BUNDLED.stat().st_size < 512 * 1024
