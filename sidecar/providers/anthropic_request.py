@@ -3,14 +3,13 @@
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from ..chat import ChatRequest, NamedTool, ResponseFormat, Tool
 from .anthropic_messages import Transcript
 from .anthropic_models import Traits, traits
 from .anthropic_schema import Closed
 from .anthropic_wire import Body, Declared, DocumentBlock, TextBlock, ToolResultBlock
-from .base import Target
+from .base import Target, accepted
 
 _EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
 # The share of the output limit that may be thought: OpenRouter's table for models that know budgets only.
@@ -18,7 +17,6 @@ _SHARES = {"minimal": 0.1, "low": 0.2, "medium": 0.5, "high": 0.8, "xhigh": 0.95
 _LEAST_BUDGET = 1024
 _MOST_BUDGET = 32_000
 _MAX_USER = 512
-_KEPT = frozenset({"model", "messages", "stream", "max_tokens", "max_completion_tokens"})
 
 
 class Draft:
@@ -28,7 +26,9 @@ class Draft:
         transcript = Transcript(chat.messages)
         self.lost = transcript.lost
         self._transcript = transcript
-        self._chat = self._without(chat, target.rejects)
+        # An output limit is not optional on this wire.
+        self._chat, refused = accepted(chat, target.rejects - {"max_tokens", "max_completion_tokens"})
+        self.lost.update(dict.fromkeys(refused))
         self._traits: Traits = traits(target.model)
         self._target = target
         self._system = transcript.system
@@ -46,12 +46,6 @@ class Draft:
     def files(self) -> bool:
         """Whether a document is one that the provider stores."""
         return any(_stored(block) for turn in self.body.messages for block in turn.content)
-
-    def _without(self, chat: ChatRequest, rejects: frozenset[str]) -> ChatRequest:
-        fields = rejects.intersection(chat.__struct_fields__) - _KEPT
-        given = sorted(name for name in fields if getattr(chat, name) is not None)
-        self.lost.update(dict.fromkeys(given))
-        return replace(chat, **dict.fromkeys(given)) if given else chat
 
     def _limit(self) -> int:
         asked = self._chat.output_limit

@@ -6,6 +6,7 @@ A stream reader is the one object with state, and it lives for one answer.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import msgspec
 from msgspec import Struct
 
 from ..chat import ChatRequest, Completion, Delta, Failure, Outgoing
@@ -61,3 +62,10 @@ class Adapter(Protocol):
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """A non-2xx answer (header names in lower case) as one of the closed list of failures."""
+
+
+def accepted(chat: ChatRequest, rejects: frozenset[str]) -> tuple[ChatRequest, list[str]]:
+    """The request without the fields that a model refuses, and the names of those that were given."""
+    fields = rejects.intersection(chat.__struct_fields__) - {"model", "messages", "stream"}
+    given = sorted(name for name in fields if getattr(chat, name) is not None)
+    return (msgspec.structs.replace(chat, **dict.fromkeys(given)) if given else chat), given

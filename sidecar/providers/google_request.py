@@ -1,8 +1,7 @@
 """A chat in the body of generateContent, with the names of what does not fit."""
 
-from msgspec.structs import replace
-
 from ..chat import ChatRequest, NamedTool, Tool
+from .base import accepted
 from .google_contents import Contents, generation
 from .google_wire import (
     CallingConfig,
@@ -28,8 +27,7 @@ _PRO_MINIMUM = 128
 
 def build(chat: ChatRequest, model: str, rejects: frozenset[str]) -> tuple[GenerateRequest, list[str]]:
     """The body and the names of the fields that are not in it."""
-    lost: list[str] = []
-    chat = _without(chat, rejects, lost)
+    chat, lost = accepted(chat, rejects)
     contents = Contents(chat)
     contents.sign(model)
     config = _generation_config(chat, model, lost)
@@ -46,13 +44,6 @@ def build(chat: ChatRequest, model: str, rejects: frozenset[str]) -> tuple[Gener
         generation_config=config if config != GenerationConfig() else None,
     )
     return body, lost + contents.lost
-
-
-def _without(chat: ChatRequest, rejects: frozenset[str], lost: list[str]) -> ChatRequest:
-    fields = rejects.intersection(chat.__struct_fields__) - {"model", "messages", "stream"}
-    given = sorted(name for name in fields if getattr(chat, name) is not None)
-    lost.extend(given)
-    return replace(chat, **dict.fromkeys(given)) if given else chat
 
 
 def _generation_config(chat: ChatRequest, model: str, lost: list[str]) -> GenerationConfig:

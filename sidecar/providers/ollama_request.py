@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from ..chat import ChatRequest, FunctionCall, Message, NamedTool, Part, ResponseFormat, Tool, ToolCall
+from .base import accepted
 
 _THINK: dict[str, bool | str] = {
     "none": False,
@@ -94,8 +94,7 @@ class Body(Struct, omit_defaults=True):
 
 def build(chat: ChatRequest, model: str, rejects: frozenset[str]) -> tuple[Body, list[str]]:
     """The body and the names of the fields that are not in it."""
-    lost: list[str] = []
-    chat = _without(chat, rejects, lost)
+    chat, lost = accepted(chat, rejects)
     options = Options(
         num_predict=chat.output_limit,
         temperature=chat.temperature,
@@ -134,13 +133,6 @@ def build(chat: ChatRequest, model: str, rejects: frozenset[str]) -> tuple[Body,
         top_logprobs=chat.top_logprobs if chat.logprobs else None,
     )
     return body, lost
-
-
-def _without(chat: ChatRequest, rejects: frozenset[str], lost: list[str]) -> ChatRequest:
-    fields = rejects.intersection(chat.__struct_fields__) - {"model", "messages", "stream"}
-    given = sorted(name for name in fields if getattr(chat, name) is not None)
-    lost.extend(given)
-    return replace(chat, **dict.fromkeys(given)) if given else chat
 
 
 def _format(form: ResponseFormat | None, lost: list[str]) -> str | dict[str, Any] | None:

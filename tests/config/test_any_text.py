@@ -1,6 +1,5 @@
 """Whatever the text: no exception, a finding wherever there is no Spec, places inside the file, printable output."""
 
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
