@@ -7,6 +7,7 @@ from msgspec import Struct, field
 
 from .chat import ChatRequest, Problem
 from .features import Features
+from .identity.keys import digest
 from .registry.index import Model
 from .stores.base import Entry, Principal, Quota, State
 
@@ -56,6 +57,12 @@ class Call(Struct):
     charged: list[tuple[str, int, str]] = field(default_factory=list)
     trace: list[tuple[str, str]] = field(default_factory=list)
     details: dict[str, Any] | None = None
+
+    def key_digest(self) -> bytes:
+        """The digest of the gateway key that was presented, made once; empty when there was none."""
+        if not self.digest and self.credential:
+            self.digest = digest(self.credential)
+        return self.digest
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -8,7 +8,11 @@ Every struct is plain data: no I/O, no vendor names.
 from enum import StrEnum
 from typing import Any, Literal
 
-from msgspec import Struct
+import msgspec
+from msgspec import Raw, Struct
+
+body_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+"""A request body's top-level fields, each still as its own bytes: to look at or pass on what was sent."""
 
 
 class ImageURL(Struct, omit_defaults=True):

@@ -5,7 +5,7 @@ import sys
 
 import msgspec
 
-from ..identity.keys import generate, hash_text, well_formed
+from ..identity.keys import PREFIX, generate, hash_text, well_formed
 from ..spec import Name
 
 
@@ -26,7 +26,7 @@ def action(options: argparse.Namespace) -> int:
         if not key:
             sys.stderr.write("sidecar keys hash: no key on standard input\n")
             return 2
-        if key.startswith("gw_") and not well_formed(key):
+        if key.startswith(PREFIX) and not well_formed(key):
             sys.stderr.write("note: the checksum of this key is wrong; is it complete?\n")
         sys.stdout.write(hash_text(key) + "\n")
         return 0

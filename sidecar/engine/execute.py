@@ -8,12 +8,11 @@ import asyncio
 from collections.abc import Sequence
 from time import perf_counter
 
-import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt, wait_random_exponential
 
 from ..call import Call
-from ..chat import ChatRequest, Completion, Delta, Failure, FailureKind, Usage
+from ..chat import ChatRequest, Completion, Delta, Failure, FailureKind, Usage, body_fields
 from ..features import estimate
 from ..providers.base import StreamReader
 from .failures import FINAL, worth_retry
@@ -24,7 +23,6 @@ MAX_HELD = 4 * 1024 * 1024
 """Bytes of a stream read before its first content token; more is not a sane answer."""
 
 _KNOWN = frozenset(ChatRequest.__struct_fields__)
-_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class Attempt(Struct):
@@ -180,7 +178,7 @@ class Execution:
         """Fields of the caller's body that only its own protocol would understand."""
         if route.adapter.protocol == self._protocol:
             return ()
-        return tuple(name for name in _fields(self.call.raw) if name not in _KNOWN)
+        return tuple(name for name in body_fields(self.call.raw) if name not in _KNOWN)
 
     async def _refused(self, answer: Answer, route: Route) -> Failure:
         self._watch = Watchdog(self._upstream.loop, answer, self.call.plan.idle)

@@ -20,7 +20,6 @@ class Anthropic:
     """Adapter for `protocol: anthropic`. The base URL is the official SDK's, without `/v1`."""
 
     protocol = "anthropic"
-    needs_key = True
 
     def request(self, chat: ChatRequest, raw: bytes, target: Target) -> Outgoing:
         """The chat in Anthropic's shape, and by name everything that is not in it."""

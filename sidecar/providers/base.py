@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from ..chat import ChatRequest, Completion, Delta, Failure, Outgoing
+from ..chat import ChatRequest, Completion, Delta, Failure, FunctionSpec, Outgoing, Tool
 from ..spec import Secret
 
 MAX_MESSAGE = 2000
@@ -49,7 +49,6 @@ class Adapter(Protocol):
     """One provider protocol. `protocol` is its name in gateway.yaml and equals a surface's when bytes may pass."""
 
     protocol: str
-    needs_key: bool
 
     def request(self, chat: ChatRequest, raw: bytes, target: Target) -> Outgoing:
         """The HTTP request for `chat`. `raw` is the caller's body, for unknown fields on same-protocol calls."""
@@ -69,3 +68,16 @@ def accepted(chat: ChatRequest, rejects: frozenset[str]) -> tuple[ChatRequest, l
     fields = rejects.intersection(chat.__struct_fields__) - {"model", "messages", "stream"}
     given = sorted(name for name in fields if getattr(chat, name) is not None)
     return (msgspec.structs.replace(chat, **dict.fromkeys(given)) if given else chat), given
+
+
+def functions(tools: Sequence[Tool], lost: list[str]) -> list[FunctionSpec]:
+    """The functions among the tools, for wires that know neither other tools nor `strict`; those are named as lost."""
+    found = []
+    for tool in tools:
+        if tool.function is None:
+            lost.append("tools")
+            continue
+        if tool.function.strict:
+            lost.append("strict")
+        found.append(tool.function)
+    return found

@@ -18,7 +18,6 @@ class Google:
     """Adapter for `protocol: google`. The base URL is the official SDK's, without version."""
 
     protocol = "google"
-    needs_key = True
 
     def request(self, chat: ChatRequest, raw: bytes, target: Target) -> Outgoing:
         """The chat in Gemini's shape. The key travels in a header: URLs end up in logs."""

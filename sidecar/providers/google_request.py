@@ -1,7 +1,7 @@
 """A chat in the body of generateContent, with the names of what does not fit."""
 
 from ..chat import ChatRequest, NamedTool, Tool
-from .base import accepted
+from .base import accepted, functions
 from .google_contents import Contents, generation
 from .google_wire import (
     CallingConfig,
@@ -114,15 +114,7 @@ def _level(effort: str, model: str, lost: list[str]) -> ThinkingConfig:
 
 
 def _tools(tools: list[Tool], lost: list[str]) -> list[ToolSet] | None:
-    declared: list[Declaration] = []
-    for tool in tools:
-        function = tool.function
-        if function is None:
-            lost.append("tools")
-            continue
-        if function.strict:
-            lost.append("strict")
-        declared.append(Declaration(function.name, function.description or "", function.parameters))
+    declared = [Declaration(f.name, f.description or "", f.parameters) for f in functions(tools, lost)]
     return [ToolSet(declared)] if declared else None
 
 

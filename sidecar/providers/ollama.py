@@ -74,7 +74,6 @@ class Ollama:
     """Adapter for `protocol: ollama`: a local server, which needs no key, or Ollama's cloud, which does."""
 
     protocol = "ollama"
-    needs_key = False
 
     def request(self, chat: ChatRequest, raw: bytes, target: Target) -> Outgoing:
         """The chat in Ollama's shape. `stream` is always said: Ollama streams when it is absent."""

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from ..chat import ChatRequest, FunctionCall, Message, NamedTool, Part, ResponseFormat, Tool, ToolCall
-from .base import accepted
+from .base import accepted, functions
 
 _THINK: dict[str, bool | str] = {
     "none": False,
@@ -147,14 +147,8 @@ def _format(form: ResponseFormat | None, lost: list[str]) -> str | dict[str, Any
 
 
 def _tools(tools: list[Tool], lost: list[str]) -> list[DeclaredTool] | None:
-    declared: list[DeclaredTool] = []
-    for tool in tools:
-        function = tool.function
-        if function is None:
-            lost.append("tools")
-            continue
-        if function.strict:
-            lost.append("strict")
+    declared = []
+    for function in functions(tools, lost):
         parameters = {"type": "object", "properties": {}, **(function.parameters or {})}
         declared.append(DeclaredTool("function", Declared(function.name, parameters, function.description)))
     return declared or None

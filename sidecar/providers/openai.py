@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from ..chat import ChatRequest, Completion, Delta, Failure, FailureKind, Message, Outgoing, Usage
+from ..chat import ChatRequest, Completion, Delta, Failure, FailureKind, Message, Outgoing, Usage, body_fields
 from .base import Target
 from .failures import bounded_text, retry_after, status_kind
 
@@ -85,7 +85,6 @@ class _Answer(Struct):
 
 _NO_DETAILS = _Details()
 _answer = msgspec.json.Decoder(_Answer)
-_fields = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
 
 
@@ -125,11 +124,10 @@ class OpenAI:
     """Adapter for `protocol: openai`: api.openai.com, vLLM, llama.cpp, Groq, DeepSeek, OpenRouter ..."""
 
     protocol = "openai"
-    needs_key = True
 
     def request(self, chat: ChatRequest, raw: bytes, target: Target) -> Outgoing:
         """The caller's own body with the model's name and what the gateway must change; all else untouched."""
-        fields = _fields.decode(raw)
+        fields = body_fields(raw)
         lost: list[str] = []
         fields["model"] = Raw(_encode(target.model))
         if chat.stream:

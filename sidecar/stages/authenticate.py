@@ -4,7 +4,6 @@ Keys stand in git as SHA-256 hashes or as references to a secret, never as text.
 unless `anonymous` lets it in.
 """
 
-from hashlib import sha256
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
@@ -12,11 +11,10 @@ from msgspec import Meta
 from ..call import Call
 from ..chat import Problem as Refusal
 from ..config.codes import Code
+from ..identity.keys import PREFIX
 from ..spec import Name, SecretRef, Spec
 from ..stores.base import Principal
 from .base import NEXT, REFUSE, Problem, Run, Scope, StageSpec, unknown_model
-
-KEY_PREFIX = "gw_"
 
 
 class Key(Spec, frozen=True):
@@ -75,14 +73,12 @@ class Authenticate(StageSpec, frozen=True, tag="authenticate"):
         def run(call: Call) -> str:
             credential = call.credential
             if credential:
-                if not call.digest:
-                    call.digest = sha256(credential.encode("utf-8", "surrogateescape")).digest()
-                principal = call.state.keys.find(call.digest)
+                principal = call.state.keys.find(call.key_digest())
                 if principal is not None:
                     return _admit(call, principal, "known")
             open_door = mode == "always" or (mode == "loopback" and call.local)
             # SDKs insist on sending some key: where no key is needed, only what looks like ours is judged.
-            if open_door and not credential.startswith(KEY_PREFIX):
+            if open_door and not credential.startswith(PREFIX):
                 return _admit(call, nobody, "anonymous")
             call.refusal = _WRONG if credential else _MISSING
             return "denied"

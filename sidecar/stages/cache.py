@@ -8,13 +8,12 @@ from hashlib import blake2b
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import Meta
 
 from ..call import Call
+from ..chat import body_fields
 from ..spec import Duration, Size, seconds
 from .base import NEXT, RESPOND, Run, Scope, StageSpec
-
-_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class Cache(StageSpec, frozen=True, tag="cache"):
@@ -69,7 +68,7 @@ def _key(call: Call, share: str, policy: bytes, steering: tuple[str, ...]) -> by
     digest.update(steer.encode("utf-8", "surrogatepass"))
     if steering:
         digest.update(b"\0" + msgspec.json.encode([_steer(call, name) for name in steering]))
-    for name, value in sorted(_fields(call.raw).items()):
+    for name, value in sorted(body_fields(call.raw).items()):
         # With its length: a name may hold any character, and no two bodies may read the same.
         digest.update(f"\0{len(name)}:{name}\0".encode("utf-8", "surrogatepass"))
         digest.update(value)

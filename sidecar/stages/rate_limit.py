@@ -3,7 +3,6 @@
 Tokens are charged by estimate before the call and corrected by the provider's usage when it settles.
 """
 
-from hashlib import sha256
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
@@ -101,11 +100,7 @@ class RateLimit(StageSpec, frozen=True, tag="rate_limit"):
 
 def _key_subject(call: Call) -> str:
     """The key's digest, so that the limit holds before the key is known to be good; the address without one."""
-    if not call.credential:
-        return call.ip
-    if not call.digest:
-        call.digest = sha256(call.credential.encode("utf-8", "surrogateescape")).digest()
-    return call.digest.hex()
+    return call.key_digest().hex() or call.ip
 
 
 def _give_back(call: Call) -> None:

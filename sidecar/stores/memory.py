@@ -46,12 +46,6 @@ class _Window:
                 return max(0.0, (slot + SLOTS + 1) * self.step - now)
         return SLOTS * self.step
 
-    def oldest(self) -> int:
-        """The earliest step that still counts."""
-        return next(
-            (s for s in range(self.last - SLOTS, self.last + 1) if self.counts[s % (SLOTS + 1)]), self.last - SLOTS
-        )
-
 
 class MemoryCounters:
     """Sliding windows in memory. Past `max_keys` the one used longest ago is forgotten."""
