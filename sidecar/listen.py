@@ -12,12 +12,24 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
 Application = Callable[..., Awaitable[Any]]
+
+
+@runtime_checkable
+class Cancellable(Protocol):
+    """An application that knows its running requests: Granian waits for them without end when it stops."""
+
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[Any]:
+        """Serve one request."""
+
+    def cancel(self) -> None:
+        """Cancel every request that is still running."""
+
 
 _BACKLOG = 1024
 _PATIENCE = 10.0
@@ -35,7 +47,7 @@ async def listening(app: Application, host: str = "127.0.0.1", port: int = 0, gr
     before = _threads()
     with _reserved(host, port) as place:
         bound = int(place.getsockname()[1])
-        tracked = _Tracked(app)
+        tracked = app if isinstance(app, Cancellable) else Tracked(app)
         server = Server(
             tracked,
             host,
@@ -63,8 +75,8 @@ async def listening(app: Application, host: str = "127.0.0.1", port: int = 0, gr
             await _wound_down(own)
 
 
-class _Tracked:
-    """The application, with its running requests known: Granian waits for them without end when it stops."""
+class Tracked:
+    """An application that does not know its running requests, with those known."""
 
     def __init__(self, app: Application) -> None:
         self._app = app

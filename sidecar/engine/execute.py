@@ -6,6 +6,7 @@ on the attempt is committed: what fails then ends the stream with an error event
 
 import asyncio
 from collections.abc import Sequence
+from math import inf
 from time import perf_counter
 
 from msgspec import Struct
@@ -17,7 +18,19 @@ from ..features import estimate
 from ..providers.base import StreamReader
 from .failures import FINAL, worth_retry
 from .route import Live, Route
-from .upstream import FAULTS, MAX_ERROR_BODY, Answer, Upstream, network_failure, sanitised
+from .upstream import (
+    FAULTS,
+    MAX_ERROR_BODY,
+    Answer,
+    Upstream,
+    arrived,
+    chunk,
+    headers_of,
+    network_failure,
+    read,
+    sanitised,
+)
+from .watch import Watch
 
 MAX_HELD = 4 * 1024 * 1024
 """Bytes of a stream read before its first content token; more is not a sane answer."""
@@ -59,7 +72,7 @@ class Execution:
         "pending",
     )
 
-    def __init__(self, live: Live, call: Call, upstream: Upstream, protocol: str) -> None:
+    def __init__(self, live: Live, call: Call, upstream: Upstream, protocol: str, watch: Watch) -> None:
         self._protocol = protocol
         self.live = live
         self.call = call
@@ -69,7 +82,7 @@ class Execution:
         self._upstream = upstream
         self._answer: Answer | None = None
         self._reader: StreamReader | None = None
-        self._watch: Watchdog | None = None
+        self._watch = watch
 
     async def commit(self) -> Failure | None:
         """Try the chain until an attempt may be shown to the caller; else the last failure."""
@@ -89,35 +102,36 @@ class Execution:
     async def more(self) -> Sequence[Delta] | None:
         """The next deltas of a committed stream; None after the last. A failure is the last delta's."""
         attempt, answer, reader, watch = self.attempts[-1], self._answer, self._reader, self._watch
-        if answer is None or reader is None or watch is None:
+        if answer is None or reader is None:
             return None
+        idle = self.call.plan.idle
         while True:
-            watch.quiet = 0
-            watch.waiting = True
+            # Only waiting for the provider counts: the time that the caller takes to read is its own.
+            watch.limit(idle)
             try:
-                data = await answer.chunk()
-                deltas = reader.feed(data) if data else reader.end()
+                data = await chunk(answer)
+            except asyncio.CancelledError:
+                if not watch.ours():
+                    raise
+                deltas, data = _cut(reader, self._late(FailureKind.IDLE_TIMEOUT, idle)), b""
             except FAULTS as fault:
-                failure = self._timed_out(FailureKind.IDLE_TIMEOUT) or network_failure(fault)
-                deltas, data = _cut(reader, failure), b""
-            watch.waiting = False
+                deltas, data = _cut(reader, network_failure(fault)), b""
+            else:
+                deltas = reader.feed(data) if data else reader.end()
+            watch.until = inf
             for delta in deltas:
                 self._read(attempt, delta)
             if attempt.failure is not None:
                 self.close()
             elif not data:
                 attempt.ended = perf_counter()
-                answer.release()
-                self._answer = None
-                watch.cancel()
+                self._release(answer)
                 return deltas or None
             if deltas:
                 return deltas
 
     def close(self) -> None:
         """Stop the attempt that runs, if any: its connection ends at once."""
-        if self._watch is not None:
-            self._watch.cancel()
         if self._answer is not None:
             self._answer.close()
             self._answer = None
@@ -148,31 +162,35 @@ class Execution:
 
     async def _attempt(self, route: Route) -> Failure | None:
         """One try, up to its commit point."""
-        self._watch = None
         attempt = Attempt(route, len(self.attempts) + 1, perf_counter())
         self.attempts.append(attempt)
-        chat, plan = self.call.chat, self.call.plan
+        call, watch = self.call, self._watch
         try:
-            outgoing = route.adapter.request(chat, self.call.raw, route.target)
+            outgoing = route.adapter.request(call.chat, call.raw, route.target)
             attempt.lost = outgoing.lost + self._unknown_fields(route)
         except RecursionError:
             return self._failed(attempt, Failure(FailureKind.BAD_REQUEST, "the body is nested too deeply"))
+        watch.begin(call.plan.total)
+        watch.limit(call.plan.first_token)
+        failure: Failure | None
         try:
-            answer = await self._upstream.send(outgoing, plan.connect, plan.first_token)
-            if isinstance(answer, Failure):
-                return self._failed(attempt, answer)
-            self._answer = answer
+            answer = self._answer = await self._upstream.post(outgoing, call.plan.connect)
             attempt.status = answer.status
             if not 200 <= answer.status < 300:
-                failure: Failure | None = await self._refused(answer, route)
-            elif chat.stream:
+                failure = await self._refused(answer, route)
+            elif call.chat.stream:
                 failure = await self._first_tokens(attempt, answer)
             else:
-                failure = await self._whole(attempt, answer)
-            return None if failure is None else self._failed(attempt, failure)
-        finally:
-            if not attempt.ended and attempt.first_token is None:
-                self.close()  # cancelled: the caller went away
+                data = arrived(answer, self.live.answer_limit)
+                failure = await self._whole(attempt, answer) if data is None else self._complete(attempt, data)
+        except asyncio.CancelledError:
+            if not watch.ours():
+                raise
+            failure = self._late(FailureKind.FIRST_TOKEN_TIMEOUT, call.plan.first_token)
+        except FAULTS as fault:
+            failure = network_failure(fault)
+        watch.until = inf
+        return None if failure is None else self._failed(attempt, failure)
 
     def _unknown_fields(self, route: Route) -> tuple[str, ...]:
         """Fields of the caller's body that only its own protocol would understand."""
@@ -181,26 +199,34 @@ class Execution:
         return tuple(name for name in body_fields(self.call.raw) if name not in _KNOWN)
 
     async def _refused(self, answer: Answer, route: Route) -> Failure:
-        self._watch = Watchdog(self._upstream.loop, answer, self.call.plan.idle)
-        body = await answer.body(MAX_ERROR_BODY)
-        return route.adapter.failure(answer.status, answer.headers, b"" if isinstance(body, Failure) else body)
+        self._watch.limit(self.call.plan.idle)
+        text: bytes | Failure = b""
+        try:
+            text = await read(answer, MAX_ERROR_BODY)
+        except asyncio.CancelledError:
+            if not self._watch.ours():
+                raise
+        except FAULTS:
+            pass  # the status says enough
+        return route.adapter.failure(answer.status, headers_of(answer), b"" if isinstance(text, Failure) else text)
 
     async def _whole(self, attempt: Attempt, answer: Answer) -> Failure | None:
-        if not answer.complete:
-            self._watch = Watchdog(self._upstream.loop, answer, self.call.plan.total)
-        body = await answer.body(self.live.answer_limit)
-        if isinstance(body, Failure):
-            return self._timed_out(FailureKind.TOTAL_TIMEOUT) or body
-        completion = attempt.route.adapter.response(body)
+        self._watch.limit(self.call.plan.total)
+        data = await read(answer, self.live.answer_limit)
+        return data if isinstance(data, Failure) else self._complete(attempt, data)
+
+    def _complete(self, attempt: Attempt, data: bytes) -> Failure | None:
+        completion = attempt.route.adapter.response(data)
         if isinstance(completion, Failure):
             return completion
         attempt.first_token = attempt.ended = perf_counter()
         attempt.usage, attempt.finish_reason = completion.usage, completion.finish_reason
         if completion.choices:
             attempt.finish_reason = completion.choices[0].finish_reason
-        attempt.output_seen = len(body) // 4
+        attempt.output_seen = len(data) // 4
         self.completion = completion
-        self._done(answer)
+        if self._answer is not None:
+            self._release(self._answer)
         return None
 
     async def _first_tokens(self, attempt: Attempt, answer: Answer) -> Failure | None:
@@ -208,14 +234,8 @@ class Execution:
         self._reader = reader = attempt.route.adapter.reader(self.call.chat)
         held: list[Delta] = []
         size = 0
-        plan = self.call.plan
-        spent = perf_counter() - attempt.started
-        self._watch = watch = Watchdog(self._upstream.loop, answer, plan.total, max(plan.first_token - spent, 0.05))
         while True:
-            try:
-                data = await answer.chunk()
-            except FAULTS as fault:
-                return self._timed_out(FailureKind.FIRST_TOKEN_TIMEOUT) or network_failure(fault)
+            data = await chunk(answer)
             size += len(data)
             committed = False
             for delta in reader.feed(data) if data else reader.end():
@@ -230,11 +250,9 @@ class Execution:
                 return Failure(FailureKind.MALFORMED, "no content in the first 4 MiB of the stream")
         attempt.first_token = perf_counter()
         self.pending = held
-        if data:
-            watch.pace(plan.idle)
-        else:
+        if not data:
             attempt.ended = attempt.first_token
-            self._done(answer)
+            self._release(answer)
         return None
 
     def _read(self, attempt: Attempt, delta: Delta) -> None:
@@ -260,15 +278,15 @@ class Execution:
         message, param, code = (t and sanitised(t, route.target.key, route.target.base_url) for t in texts)
         return Failure(failure.kind, message or "", failure.status, failure.retry_after, param, code)
 
-    def _timed_out(self, kind: FailureKind) -> Failure | None:
-        watch = self._watch
-        if watch is None or watch.fired is None:
-            return None
-        return Failure(FailureKind.TOTAL_TIMEOUT if watch.total else kind, f"no answer within {watch.fired:g} s")
+    def _late(self, kind: FailureKind, seconds: float) -> Failure:
+        """The watch's limit struck: the wait's own, or that of the whole answer."""
+        total = self.call.plan.total
+        if self._watch.over:
+            kind, seconds = FailureKind.TOTAL_TIMEOUT, total
+        return Failure(kind, f"no answer within {seconds:g} s")
 
-    def _done(self, answer: Answer) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
+    def _release(self, answer: Answer) -> None:
+        """The answer was read to its end: its connection may serve again."""
         answer.release()
         self._answer = None
 
@@ -279,53 +297,3 @@ def _cut(reader: StreamReader, failure: Failure) -> Sequence[Delta]:
     if deltas and deltas[-1].failure is not None:
         deltas[-1] = Delta(failure=failure)
     return deltas
-
-
-class Watchdog:
-    """Closes an answer that is late: when nothing came for `pace` seconds of waiting, or after `total` in all.
-
-    It looks in a few times a pace instead of being set anew for every chunk, so a chunk costs two assignments
-    (`quiet`, `waiting`) and a timeout comes at most a quarter late. Time the caller takes to read does not count.
-    """
-
-    LOOKS = 4
-
-    __slots__ = ("_answer", "_end", "_handle", "_loop", "_pace", "fired", "quiet", "total", "waiting")
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, answer: Answer, total: float, pace: float | None = None
-    ) -> None:
-        self._answer = answer
-        self._loop = loop
-        self._end = self._loop.time() + total
-        self._pace = total if pace is None else min(pace, total)
-        self.quiet = 0
-        self.waiting = True
-        self.fired: float | None = None
-        self.total = False
-        self._handle: asyncio.TimerHandle | None = self._loop.call_later(self._pace / self.LOOKS, self._look)
-
-    def pace(self, seconds: float) -> None:
-        """From now on, wait at most `seconds` for each chunk."""
-        self.cancel()
-        self._pace = seconds
-        self.quiet = 0
-        self.waiting = False
-        self._handle = self._loop.call_later(seconds / self.LOOKS, self._look)
-
-    def cancel(self) -> None:
-        """No more waits will come."""
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
-
-    def _look(self) -> None:
-        self.total = self._loop.time() >= self._end
-        if self.waiting:
-            self.quiet += 1
-        if self.total or self.quiet >= self.LOOKS:
-            self._handle = None
-            self.fired = self._pace
-            self._answer.close()
-        else:
-            self._handle = self._loop.call_later(self._pace / self.LOOKS, self._look)

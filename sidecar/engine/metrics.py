@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ..chat import ChatRequest
-from ..stores.ledger import Ledger
+from ..chat import ChatRequest, FailureKind
+from ..stores.ledger import Ledger, Row
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
@@ -21,6 +21,7 @@ _PER_TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 _TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
 _INDEX = re.compile(r"\[\d+\]")
 _FIELDS = frozenset((*ChatRequest.__struct_fields__, "reasoning_details", "thought_signature"))
+NANO = 1_000_000_000
 _MODEL = ("gen_ai_provider_name", "gen_ai_request_model")
 
 
@@ -56,53 +57,40 @@ class Metrics:
         )
         self._policy = Gauge("sidecar_config_info", "The policy in use, by hash.", ("policy",), registry=registry)
 
-    def answered(self, status: int, overhead: float) -> None:
-        """A response was sent; the gateway added `overhead` seconds to it."""
+    def turned_away(self, status: int, overhead: float) -> None:
+        """A request that could not be read was answered, after `overhead` seconds."""
         self._requests.inc((str(status),))
         self._overhead.observe((), overhead)
 
-    def attempt(self, provider: str, model: str, outcome: str) -> None:
-        """A try ended."""
-        self._attempts.inc(
-            (
-                provider,
-                model,
-                outcome,
-            )
-        )
+    def answered(self, status: int, row: Row) -> None:
+        """A request ended; `row` is its last."""
+        self._requests.inc((str(status),))
+        self._overhead.observe((), (row.overhead_ms or 0.0) / 1000)
+        if row.tier and row.outcome != "hit":
+            self._decisions.inc((row.tier, row.rule or "default"))
+        if row.cache != "disabled":
+            self._cache.inc((row.cache,))
+        if row.failure == FailureKind.CANCELLED:
+            self._cancels.inc()
 
-    def usage(self, provider: str, model: str, tokens: tuple[int, int], cost_usd: float) -> None:
-        """Input and output tokens of an attempt, and what they cost."""
-        self._tokens.observe((provider, model, "input"), tokens[0])
-        self._tokens.observe((provider, model, "output"), tokens[1])
-        if cost_usd:
-            self._cost.inc(
-                (
-                    provider,
-                    model,
-                ),
-                cost_usd,
-            )
-
-    def times(self, provider: str, model: str, duration: float, first: float, per_token: float | None) -> None:
-        """How long an answering attempt took, in seconds."""
-        self._duration.observe((provider, model), duration)
-        self._first.observe((provider, model), first)
-        if per_token is not None:
-            self._per_token.observe((provider, model), per_token)
-
-    def decision(self, tier: str, rule: str) -> None:
-        """A request was routed."""
-        self._decisions.inc(
-            (
-                tier,
-                rule,
-            )
-        )
-
-    def cache(self, result: str) -> None:
-        """A cache look-up ended."""
-        self._cache.inc((result,))
+    def row(self, row: Row) -> None:
+        """One attempt ended."""
+        if row.model is None or row.provider is None or not row.attempt:
+            return
+        model = (row.provider, row.model)
+        self._attempts.inc((*model, row.failure or row.outcome))
+        if row.input_tokens or row.output_tokens:
+            self._tokens.observe((*model, "input"), row.input_tokens)
+            self._tokens.observe((*model, "output"), row.output_tokens)
+        if row.cost_nano:
+            self._cost.inc(model, row.cost_nano / NANO)
+        if row.failure is None:
+            first = row.latency_ms if row.first_token_ms is None else row.first_token_ms
+            after = row.latency_ms - first
+            self._duration.observe(model, row.latency_ms / 1000)
+            self._first.observe(model, first / 1000)
+            if row.output_tokens and after > 0:
+                self._per_token.observe(model, after / 1000 / row.output_tokens)
 
     def lost(self, fields: Iterable[str]) -> None:
         """Fields a translation could not carry. What the caller named itself is one label: `other`."""
@@ -113,10 +101,6 @@ class Metrics:
     def fell_back(self) -> None:
         """A model other than the first answered."""
         self._fallbacks.inc()
-
-    def cancelled(self) -> None:
-        """A caller hung up before its answer was complete."""
-        self._cancels.inc()
 
     def reloaded(self, outcome: str) -> None:
         """A reload ended."""

@@ -1,4 +1,4 @@
-"""Settle, once, when a call ends, however it ends: bill, ledger rows, cache, counters, health, metrics, log."""
+"""Settle, once, when a call ends, however it ends: bill, records, cache, counters, health."""
 
 from collections.abc import Sequence
 
@@ -9,17 +9,15 @@ from ..call import Call
 from ..chat import FailureKind, Usage
 from ..registry.price import usd
 from ..stores.base import Entry
-from ..stores.ledger import Ledger, Row
+from ..stores.ledger import Row
 from ..stores.memory import LiveHealth
 from .execute import Attempt
 from .failures import BLAMELESS, RESTS
-from .log import Log
-from .metrics import Metrics
+from .records import Records
 from .route import Live
 
 MIN_TOKENS_FOR_SPEED = 16
 """Shorter answers say more of the network than of the model."""
-NANO = 1_000_000_000
 
 
 class Bill(Struct, frozen=True):
@@ -45,80 +43,47 @@ class Ending(Struct, frozen=True):
     content_type: str = "application/json"
 
 
-class Settled(Struct, frozen=True):
-    """All that is known of a call at its end; `overhead` is the seconds the gateway added."""
-
-    live: Live
-    call: Call
-    attempts: Sequence[Attempt]
-    ending: Ending
-    overhead: float
-
-
 class Settler:
     """Holds where the results of calls go."""
 
-    def __init__(self, ledger: Ledger, metrics: Metrics, log: Log | None, health: LiveHealth) -> None:
-        self.ledger = ledger
-        self.metrics = metrics
-        self._log = log
+    def __init__(self, records: Records, health: LiveHealth) -> None:
+        self.records = records
         self.health = health
 
     def settle(self, live: Live, call: Call, attempts: Sequence[Attempt], ending: Ending) -> None:
         """Everything that follows from a call, exactly once. Attempts must have been through `bill`."""
-        waited = 0.0
+        overhead = ending.ended - ending.started
         for attempt in attempts:
-            waited += attempt.ended - attempt.started
-        overhead = max(0.0, ending.ended - ending.started - waited)
-        settled = Settled(live, call, attempts, ending, overhead)
-        row = None
+            overhead -= attempt.ended - attempt.started
+        overhead = round(max(0.0, overhead) * 1000, 3)
+        status = 499 if ending.cancelled else ending.status
+        policy = live.graph.short_hash
         for attempt in attempts:
-            self._attempt(call, attempt)
-            row = _attempt_row(settled, attempt)
-            self.ledger.add(row)
-        if call.hit is not None:
-            row = _hit_row(settled, call.hit)
-            self.ledger.add(row)
-        self._count(settled)
+            self._judge(call, attempt)
+            self.records.add(status, _attempt_row(call, attempt, overhead, policy), attempt is attempts[-1])
+        if not attempts:
+            row = _unasked_row(call, ending, overhead, policy)
+            self.records.add(status, row, last=True)
+        if attempts and attempts[-1].lost:
+            self.records.metrics.lost(attempts[-1].lost)
+        if len(attempts) > 1 and attempts[-1].failure is None and attempts[-1].route is not attempts[0].route:
+            self.records.metrics.fell_back()
         if call.charged:
             _correct_counters(call, attempts)
         if attempts and call.cache_key is not None:
             _fill_cache(call, attempts[-1], ending)
-        if self._log is not None:
-            self._log.put("info", "request", _encode(row or _refused_row(settled)))
 
-    def _attempt(self, call: Call, attempt: Attempt) -> None:
-        model, failure, usage, nano = attempt.route.model, attempt.failure, attempt.usage, attempt.nano
-        provider = attempt.route.provider
-        outcome = "answered" if failure is None else failure.kind.value
-        self.metrics.attempt(provider, model.id, outcome)
-        if usage is not None:
-            self.metrics.usage(provider, model.id, (usage.input_tokens, usage.output_tokens), (nano or 0) / NANO)
+    def _judge(self, call: Call, attempt: Attempt) -> None:
+        """What an attempt says of its model's health."""
+        failure, model = attempt.failure, attempt.route.model.id
         if failure is None:
             seconds = attempt.ended - attempt.started
-            tokens = usage.output_tokens if usage is not None else 0
+            tokens = attempt.usage.output_tokens if attempt.usage is not None else 0
             learn = tokens >= MIN_TOKENS_FOR_SPEED and seconds > 0
-            self.health.succeeded(model.id, tokens / seconds if learn else None)
-            first = (attempt.first_token or attempt.ended) - attempt.started
-            after = seconds - first
-            self.metrics.times(provider, model.id, seconds, first, after / tokens if tokens and after > 0 else None)
+            self.health.succeeded(model, tokens / seconds if learn else None)
         elif failure.kind not in BLAMELESS:
             pause = failure.retry_after if failure.kind in RESTS else None
-            self.health.failed(model.id, f"{failure.kind.value} at the last try", call.now, pause)
-
-    def _count(self, settled: Settled) -> None:
-        call, attempts, ending, metrics = settled.call, settled.attempts, settled.ending, self.metrics
-        metrics.answered(499 if ending.cancelled else ending.status, settled.overhead)
-        if call.tier:
-            metrics.decision(call.tier, call.rule or "default")
-        if call.cache != "disabled":
-            metrics.cache(call.cache)
-        if ending.cancelled:
-            metrics.cancelled()
-        if attempts:
-            metrics.lost(attempts[-1].lost)
-            if attempts[-1].failure is None and attempts[-1].route.model is not attempts[0].route.model:
-                metrics.fell_back()
+            self.health.failed(model, f"{failure.kind.value} at the last try", call.now, pause)
 
 
 def _correct_counters(call: Call, attempts: Sequence[Attempt]) -> None:
@@ -168,42 +133,32 @@ def bill(call: Call, attempts: Sequence[Attempt]) -> Bill:
     return Bill(attempts[-1].usage if attempts else None, total)
 
 
-def _attempt_row(settled: Settled, attempt: Attempt) -> Row:
-    call, failure, first, started = settled.call, attempt.failure, attempt.first_token, attempt.started
+def _attempt_row(call: Call, attempt: Attempt, overhead: float, policy: str) -> Row:
+    failure, first, started = attempt.failure, attempt.first_token, attempt.started
     features, usage, route = call.features, attempt.usage or _NO_USAGE, attempt.route
     return Row(
-        ts=call.now, request_id=call.id, attempt=attempt.number, surface="chat",
-        outcome="answered" if failure is None else "failed", requested_model=call.chat.model[:128],
-        tenant=features.tenant, key_name=features.key, model=route.model.id, provider=route.provider,
-        tier=call.tier or None, rule=call.rule or None, strategy=call.strategy or None, stream=int(features.stream),
-        cache=call.cache, failure=failure.kind.value if failure is not None else None, status=attempt.status,
-        finish_reason=attempt.finish_reason, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens,
-        cached_tokens=usage.cached_tokens,
-        cache_write_tokens=usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
-        reasoning_tokens=usage.reasoning_tokens, estimated=int(usage.estimated), cost_nano=attempt.nano,
-        latency_ms=round((attempt.ended - started) * 1000, 3),
-        first_token_ms=None if first is None else round((first - started) * 1000, 3),
-        overhead_ms=round(settled.overhead * 1000, 3), policy=settled.live.graph.short_hash,
+        call.now, call.id, attempt.number, "answered" if failure is None else "failed", "chat", call.chat.model[:128],
+        features.tenant, features.key, route.model.id, route.provider,
+        call.tier or None, call.rule or None, call.strategy or None, int(features.stream), call.cache,
+        failure.kind.value if failure is not None else None, attempt.status, attempt.finish_reason,
+        usage.input_tokens, usage.output_tokens, usage.cached_tokens,
+        usage.cache_write_5m_tokens + usage.cache_write_1h_tokens, usage.reasoning_tokens, int(usage.estimated),
+        attempt.nano, round((attempt.ended - started) * 1000, 3),
+        None if first is None else round((first - started) * 1000, 3), overhead, policy,
     )  # fmt: skip
 
 
-def _hit_row(settled: Settled, hit: Entry) -> Row:
-    return msgspec.structs.replace(
-        _refused_row(settled), outcome="hit", model=hit.model, provider=hit.provider, tier=hit.tier, cost_nano=0
-    )
-
-
-def _refused_row(settled: Settled) -> Row:
-    """A request that no attempt was made for: only the log sees it, a flood of them must not fill the disk."""
-    call, ending = settled.call, settled.ending
+def _unasked_row(call: Call, ending: Ending, overhead: float, policy: str) -> Row:
+    """A request that no attempt was made for: answered from the cache, or refused."""
+    hit, refusal = call.hit, call.refusal
     return Row(
-        ts=call.now, request_id=call.id, attempt=0, outcome="refused", surface="chat", tenant=call.features.tenant,
-        requested_model=call.chat.model[:128], key_name=call.features.key, cache=call.cache, status=ending.status,
-        tier=call.tier or None, failure=call.refusal.code if call.refusal else None,
-        stream=int(call.features.stream), latency_ms=round((ending.ended - ending.started) * 1000, 3),
-        overhead_ms=round(settled.overhead * 1000, 3), policy=settled.live.graph.short_hash,
+        call.now, call.id, 0, "refused" if hit is None else "hit", "chat", call.chat.model[:128],
+        call.features.tenant, call.features.key, model=hit.model if hit else None,
+        provider=hit.provider if hit else None, tier=(hit.tier if hit else call.tier) or None,
+        failure=refusal.code if refusal else None, stream=int(call.features.stream), cache=call.cache,
+        status=ending.status, cost_nano=0 if hit else None, latency_ms=round((ending.ended - ending.started) * 1000, 3),
+        overhead_ms=overhead, policy=policy,
     )  # fmt: skip
 
 
 _NO_USAGE = Usage()
-_encode = msgspec.json.Encoder().encode

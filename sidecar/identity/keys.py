@@ -1,6 +1,7 @@
 """Gateway keys: `gw_`, 32 random bytes in base 62, a checksum that secret scanners can verify. Stored as a hash."""
 
 import secrets
+from functools import lru_cache
 from hashlib import sha256
 from zlib import crc32
 
@@ -22,8 +23,13 @@ def well_formed(key: str) -> bool:
     return key.startswith(PREFIX) and len(body) == _BODY and check == _checksum(body)
 
 
+@lru_cache(maxsize=1024)
 def digest(key: str) -> bytes:
-    """SHA-256 of a key: what look-ups compare. 256 random bits need no slow hash."""
+    """SHA-256 of a key: what look-ups compare. 256 random bits need no slow hash.
+
+    Remembered for the keys in use: a caller sends the same one with every request, and what is remembered says
+    nothing of whether the key is (still) good.
+    """
     return sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 

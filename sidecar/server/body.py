@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from ..chat import Problem
-from ..engine.deadline import Deadline
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -34,32 +33,41 @@ def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | Problem
     return headers
 
 
-async def read_body(receive: Receive, headers: Mapping[str, str], limit: int, deadline: Deadline) -> bytes | Problem:
-    """The whole body, at most `limit` bytes, before `deadline`. Raises HungUpError when the caller is gone."""
+def unreadable(headers: Mapping[str, str], limit: int) -> Problem | None:
+    """Why a body with these headers will not be read."""
     if headers.get("content-encoding", "identity") != "identity":
         return Problem(415, "invalid_request_error", "Send the body without content-encoding.", "unsupported_encoding")
-    declared = headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit:
-        return _too_large(limit)
+    return _too_large(limit) if announced(headers) > limit else None
+
+
+def announced(headers: Mapping[str, str]) -> int:
+    """The body's length as its sender gives it, or -1."""
+    length = headers.get("content-length", "")
+    return int(length) if length.isdecimal() and len(length) < 20 else -1
+
+
+async def read_body(first: Mapping[str, Any], receive: Receive, limit: int) -> bytes | Problem:
+    """The whole body, at most `limit` bytes, of which `first` is here. Raises HungUpError when the caller is gone."""
     parts: list[bytes] = []
     size = 0
-    try:
-        with deadline:
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise HungUpError
-                part = message.get("body", b"")
-                size += len(part)
-                if size > limit:
-                    return _too_large(limit)
-                parts.append(part)
-                if not message.get("more_body", False):
-                    return parts[0] if len(parts) == 1 else b"".join(parts)
-    except TimeoutError:
-        return Problem(
-            408, "invalid_request_error", f"The body did not arrive within {deadline.seconds:g} s.", "body_timeout"
-        )
+    message = first
+    while True:
+        if message["type"] == "http.disconnect":
+            raise HungUpError
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            return _too_large(limit)
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+        message = await receive()
+
+
+def too_slow(seconds: float) -> Problem:
+    """The answer to a body that did not arrive in time."""
+    message = f"The body did not arrive within {seconds:g} s."
+    return Problem(408, "invalid_request_error", message, "body_timeout")
 
 
 def client_ip(scope: Scope) -> str:

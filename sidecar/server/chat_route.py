@@ -2,14 +2,13 @@
 
 import asyncio
 import os
-from collections.abc import Coroutine, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
+from math import inf
 from time import perf_counter, time
-from typing import Any
 
 from ..call import Call
-from ..chat import Completion, Delta, Failure, FailureKind, Problem
-from ..engine.deadline import Deadline
+from ..chat import Delta, Failure, FailureKind, Problem
 from ..engine.execute import Execution
 from ..engine.failures import problem as failure_problem
 from ..engine.holder import Holder
@@ -17,14 +16,26 @@ from ..engine.route import Live
 from ..engine.settle import Ending, Settler, bill
 from ..engine.upstream import Upstream
 from ..engine.walk import walk
+from ..engine.watch import Watch, Watches
 from ..features import extract
 from ..surfaces.base import Invalid, Surface
 from ..tokens import Tokens, near_limit
-from .body import HungUpError, Receive, Scope, Send, client_ip, credential, is_loopback, read_body, read_headers
+from .body import (
+    HungUpError,
+    Receive,
+    Scope,
+    Send,
+    announced,
+    client_ip,
+    credential,
+    is_loopback,
+    read_body,
+    read_headers,
+    too_slow,
+    unreadable,
+)
 from .respond import JSON, SSE, Sent, attempt_headers, base_headers, call_headers
 
-WATCH_AFTER = 0.05
-"""Seconds before a caller's hanging up is watched for. Answers that are faster need no watcher; LLMs never are."""
 MAX_CACHED_STREAM = 1024 * 1024
 _ID = os.urandom(5).hex()
 _number = count(1)
@@ -43,26 +54,40 @@ class ChatRoute:
         self._holder = holder
         self._upstream = upstream
         self._settler = settler
-        self._loop = upstream.loop
         self._tokens = Tokens()
-        self.running = 0
+        self.watches = Watches(asyncio.get_running_loop())
         self.draining = False
-        self._idle = asyncio.Event()
-
-    async def idle(self) -> None:
-        """Wait until no request runs. New ones must be refused by then (`draining`)."""
-        while self.running:
-            self._idle.clear()
-            await self._idle.wait()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, from its first byte to its ledger row."""
+        started = perf_counter()
         live = self._holder.current
         sent = Sent(send)
         request_id = next_request_id()
-        self.running += 1
+        watch = self.watches.begin()
         try:
-            await self._serve(scope, receive, sent, live, request_id)
+            headers = self._headers(scope, live)
+            call: Call | Problem
+            if isinstance(headers, Problem):
+                call = headers
+            else:
+                body = await _read(receive, announced(headers), live, watch)
+                call = body if isinstance(body, Problem) else self._call(scope, headers, body, live)
+            if isinstance(call, Problem):
+                self._settler.records.metrics.turned_away(call.status, perf_counter() - started)
+                await sent.problem(self._surface, call, base_headers(request_id, live))
+                return
+            call.id = request_id
+            watch.callers = receive
+            if near_limit(call.features.tokens, live.graph.contexts):
+                await self._tokens.refine(call.chat, call.features)
+            self._settler.health.wake(call.now)
+            end = walk(live.graph, call)
+            if end == "execute":
+                execution = Execution(live, call, self._upstream, self._surface.protocol, watch)
+                await self._execute(execution, sent, watch, started)
+            else:
+                await self._answer(live, call, end, sent, started)
         except HungUpError:
             if not sent.status:
                 # Most are gone; who only ended its own half of the connection would be told 500 by the server.
@@ -73,25 +98,41 @@ class ChatRoute:
                 trouble = Problem(500, "api_error", "The gateway failed on this request.", "internal_error")
                 await sent.problem(self._surface, trouble, base_headers(request_id, live))
         finally:
-            self.running -= 1
-            if self.draining and not self.running:
-                self._idle.set()
+            self.watches.end(watch)
 
-    async def _serve(self, scope: Scope, receive: Receive, sent: Sent, live: Live, request_id: str) -> None:
-        started = perf_counter()
-        call = await self._call(scope, receive, live, request_id)
-        if isinstance(call, Problem):
-            self._settler.metrics.answered(call.status, perf_counter() - started)
-            await sent.problem(self._surface, call, base_headers(request_id, live))
-            return
-        self._settler.health.wake(call.now)
-        end = walk(live.graph, call)
-        if end == "execute":
-            await self._execute(live, call, sent, receive, started)
-            return
+    def _headers(self, scope: Scope, live: Live) -> dict[str, str] | Problem:
+        """The request's headers, or why it is turned away unread."""
+        if scope["method"] != "POST":
+            return Problem(405, "invalid_request_error", "Use POST here.", "method_not_allowed")
+        if self.draining:
+            return Problem(503, "api_error", "The gateway is shutting down.", "draining", retry_after=1.0)
+        headers = read_headers(scope["headers"])
+        return headers if isinstance(headers, Problem) else unreadable(headers, live.body_limit) or headers
+
+    def _call(self, scope: Scope, headers: Mapping[str, str], body: bytes, live: Live) -> Call | Problem:
+        """The request as a Call, or what is wrong with it."""
+        chat = self._surface.parse(body)
+        if isinstance(chat, Invalid):
+            return Problem(400, "invalid_request_error", chat.message, chat.code, chat.param)
+        address = client_ip(scope)
+        return Call(
+            id="",
+            chat=chat,
+            features=extract(chat, headers),
+            state=live.state,
+            now=time(),
+            raw=body,
+            model=live.graph.aliases.get(chat.model, chat.model),
+            ip=address,
+            credential=credential(headers),
+            local=is_loopback(address),
+        )
+
+    async def _answer(self, live: Live, call: Call, end: str, sent: Sent, started: float) -> None:
+        """What needs no provider: an answer from the cache, or a refusal."""
         headers = call_headers(call, live, perf_counter() - started)
-        if end == "respond" and call.hit is not None:
-            hit = call.hit
+        hit = call.hit
+        if end == "respond" and hit is not None:
             headers += [
                 (b"content-type", hit.content_type.encode()),
                 (b"x-sidecar-model", hit.model.encode()),
@@ -104,85 +145,44 @@ class ChatRoute:
             await sent.problem(self._surface, call.refusal or _NO_END, headers)
         self._settler.settle(live, call, (), Ending(sent.status, started, perf_counter()))
 
-    async def _call(self, scope: Scope, receive: Receive, live: Live, request_id: str) -> Call | Problem:
-        """The request as a Call, or what is wrong with it."""
-        if scope["method"] != "POST":
-            return Problem(405, "invalid_request_error", "Use POST here.", "method_not_allowed")
-        if self.draining:
-            return Problem(503, "api_error", "The gateway is shutting down.", "draining", retry_after=1.0)
-        headers = read_headers(scope["headers"])
-        if isinstance(headers, Problem):
-            return headers
-        body = await read_body(receive, headers, live.body_limit, Deadline(self._loop, live.body_timeout))
-        if isinstance(body, Problem):
-            return body
-        chat = self._surface.parse(body)
-        if isinstance(chat, Invalid):
-            return Problem(400, "invalid_request_error", chat.message, chat.code, chat.param)
-        features = extract(chat, headers)
-        if near_limit(features.tokens, live.graph.contexts):
-            await self._tokens.refine(chat, features)
-        address = client_ip(scope)
-        return Call(
-            id=request_id,
-            chat=chat,
-            features=features,
-            state=live.state,
-            now=time(),
-            raw=body,
-            model=live.graph.aliases.get(chat.model, chat.model),
-            ip=address,
-            credential=credential(headers),
-            local=is_loopback(address),
-        )
-
-    async def _execute(self, live: Live, call: Call, sent: Sent, receive: Receive, started: float) -> None:
+    async def _execute(self, execution: Execution, sent: Sent, watch: Watch, started: float) -> None:
         """Ask providers; whatever happens, settle once."""
-        execution = Execution(live, call, self._upstream, self._surface.protocol)
-        hang_up = HangUp(self._loop, receive)
+        live, call, attempts = execution.live, execution.call, execution.attempts
         body: bytes | None = None
         try:
             failure = await execution.commit()
-            overhead = perf_counter() - started - sum(a.ended - a.started for a in execution.attempts if a.ended)
+            overhead = perf_counter() - started
+            for attempt in attempts:
+                overhead -= (attempt.ended or attempt.first_token or 0.0) - attempt.started
             if failure is not None:
-                trouble = failure_problem(failure, execution.attempts[-1].route.provider, failure.message)
-                headers = call_headers(call, live, overhead) + attempt_headers(execution.attempts, None)
+                trouble = failure_problem(failure, attempts[-1].route.provider, failure.message)
+                headers = call_headers(call, live, overhead) + attempt_headers(attempts, None)
                 await sent.problem(self._surface, trouble, headers)
             elif execution.completion is not None:
-                body = await self._whole(execution, execution.completion, sent, overhead)
+                body = self._surface.complete(execution.completion, attempts[-1].route.model.id, call.id, call.now)
+                headers = call_headers(call, live, overhead)
+                headers += attempt_headers(attempts, bill(call, attempts).text)
+                headers.append(JSON)
+                await sent.whole(200, headers, body)
             else:
-                body = await self._stream(execution, sent, started)
+                body = await self._stream(execution, sent, overhead)
         except asyncio.CancelledError:
             _cancelled(execution)
-            if not hang_up.happened:
+            if not watch.left():
                 raise  # the gateway stops
-            if (task := asyncio.current_task(self._loop)) is not None:
-                task.uncancel()  # the cancelling was ours and is dealt with here
         finally:
-            hang_up.stop()
             execution.close()
+            bill(call, attempts)
             content_type = "text/event-stream; charset=utf-8" if call.chat.stream else "application/json"
-            cancelled = hang_up.happened
-            bill(call, execution.attempts)
-            ending = Ending(sent.status or 499, started, perf_counter(), cancelled, body, content_type)
-            self._settler.settle(live, call, execution.attempts, ending)
+            ending = Ending(sent.status or 499, started, perf_counter(), watch.hung_up, body, content_type)
+            self._settler.settle(live, call, attempts, ending)
 
-    async def _whole(self, execution: Execution, completion: Completion, sent: Sent, overhead: float) -> bytes:
-        call, attempts = execution.call, execution.attempts
-        data = self._surface.complete(completion, attempts[-1].route.model.id, call.id, call.now)
-        headers = call_headers(call, execution.live, overhead)
-        headers += attempt_headers(attempts, bill(call, attempts).text)
-        headers.append(JSON)
-        await sent.whole(200, headers, data)
-        return data
-
-    async def _stream(self, execution: Execution, sent: Sent, started: float) -> bytes | None:
+    async def _stream(self, execution: Execution, sent: Sent, overhead: float) -> bytes | None:
         """Deltas to the caller as they come. Returns all bytes when they are worth caching."""
         call, attempts = execution.call, execution.attempts
         attempt = attempts[-1]
         encoder = self._surface.encoder(call.chat, attempt.route.model.id, call.id, call.now)
-        waited = (attempt.first_token or 0.0) - attempts[0].started
-        headers = call_headers(call, execution.live, perf_counter() - started - waited)
+        headers = call_headers(call, execution.live, overhead)
         headers += [*attempt_headers(attempts, None), SSE]
         await sent.head(200, headers)
         kept: list[bytes] | None = [] if call.cache_key is not None else None
@@ -195,55 +195,14 @@ class ChatRoute:
                 kept = _keep(kept, data)
             if attempt.failure is not None:
                 trouble = failure_problem(attempt.failure, attempt.route.provider, attempt.failure.message)
-                await sent.part(encoder.error(trouble), more=False)
+                await send({"type": "http.response.body", "body": encoder.error(trouble), "more_body": False})
                 return None
             deltas = await execution.more()
         total = bill(call, attempts)
         last = encoder.done(total.usage, total.text)
-        await sent.part(last, more=False)
+        await send({"type": "http.response.body", "body": last, "more_body": False})
         kept = _keep(kept, last)
         return None if kept is None else b"".join(kept)
-
-
-class HangUp:
-    """Cancels the task that serves a caller when the caller goes away, so that its upstream stops at once.
-
-    Started by a timer: most of the work is done before a watcher would even have been made.
-    """
-
-    __slots__ = ("_handle", "_receive", "_task", "happened")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, receive: Receive) -> None:
-        self._receive = receive
-        self._task = asyncio.current_task(loop)
-        self.happened = False
-        self._handle = loop.call_later(WATCH_AFTER, self._start)
-
-    def stop(self) -> None:
-        """The response is done; nobody is watched any more. The watcher ends by itself within milliseconds:
-        Granian's `receive()` must not be cancelled, a thread of its runtime would wait for ever."""
-        self._handle.cancel()
-        self._task = None
-
-    def _start(self) -> None:
-        _keep_task(self._watch())
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        if self._task is not None:
-            self.happened = True
-            self._task.cancel()
-
-
-_tasks: set[asyncio.Task[None]] = set()
-"""Tasks are kept while they run: the event loop itself would let them be collected."""
-
-
-def _keep_task(work: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.get_running_loop().create_task(work)
-    _tasks.add(task)
-    task.add_done_callback(_tasks.discard)
 
 
 _CUT_OFF = Problem(400, "invalid_request_error", "The body ended before it was complete.", "incomplete_body")
@@ -263,3 +222,20 @@ def _keep(kept: list[bytes] | None, data: bytes) -> list[bytes] | None:
         return None
     kept.append(data)
     return kept
+
+
+async def _read(receive: Receive, length: int, live: Live, watch: Watch) -> bytes | Problem:
+    watch.limit(live.body_timeout)
+    try:
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if len(body) == length <= live.body_limit or not message.get("more_body", True):
+            # All that was announced is here: the server's word that nothing follows need not be waited for.
+            return body
+        return await read_body(message, receive, live.body_limit)
+    except asyncio.CancelledError:
+        if not watch.ours():
+            raise
+        return too_slow(live.body_timeout)
+    finally:
+        watch.until = inf

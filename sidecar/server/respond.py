@@ -1,8 +1,9 @@
 """Response headers, built once a response, and the few messages that ASGI wants."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from math import ceil
+from typing import Any
 
 from ..call import Call
 from ..chat import Problem
@@ -44,24 +45,21 @@ class Sent:
         self.status = status
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def part(self, data: bytes, more: bool) -> None:
-        """A piece of the body."""
-        await self.send({"type": "http.response.body", "body": data, "more_body": more})
-
     async def whole(self, status: int, headers: Headers, data: bytes) -> None:
         """A response in one go."""
         headers.append((b"content-length", b"%d" % len(data)))
-        await self.head(status, headers)
-        await self.part(data, more=False)
+        self.status = status
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": data, "more_body": False})
 
-    async def problem(self, surface: Surface, problem: Problem, headers: Headers) -> None:
+    def problem(self, surface: Surface, problem: Problem, headers: Headers) -> Coroutine[Any, Any, None]:
         """An error in the surface's envelope."""
         headers.append(JSON)
         if problem.retry_after is not None:
             headers.append((b"retry-after", b"%d" % ceil(problem.retry_after)))
         if problem.status in _UNREAD:
             headers.append(_CLOSE)
-        await self.whole(problem.status, headers, surface.problem(problem))
+        return self.whole(problem.status, headers, surface.problem(problem))
 
 
 def base_headers(request_id: str, live: Live) -> Headers:

@@ -34,8 +34,9 @@ async def serve(running: Running, host: str, port: int) -> None:
 async def drain(running: Running) -> None:
     """Refuse new work and wait for what runs, at most the configured grace."""
     running.chat.draining = True
+    running.records.work_off()
     grace = seconds(running.holder.current.graph.gateway.limits.drain)
-    running.holder.log("info", "draining", {"running": running.chat.running, "grace_s": grace})
+    running.holder.log("info", "draining", {"running": len(running.chat.watches), "grace_s": grace})
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(grace):
-            await running.chat.idle()
+            await running.chat.watches.idle()

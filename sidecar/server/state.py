@@ -15,6 +15,7 @@ from ..engine.holder import Holder
 from ..engine.log import Log
 from ..engine.metrics import Metrics
 from ..engine.open import Stores, open_graph
+from ..engine.records import Records
 from ..engine.reload import Reloader
 from ..engine.settle import Settler
 from ..engine.upstream import Upstream
@@ -36,7 +37,7 @@ class Running(Struct):
     holder: Holder
     ledger: SQLiteLedger
     metrics: Metrics
-    settler: Settler
+    records: Records
     stores: Stores
     chat: ChatRoute
     started: float
@@ -77,19 +78,20 @@ async def running(
     metrics = Metrics(ledger)
     log = Log(sink or sys.stderr.buffer, time.time)
     holder = Holder(live, metrics, log, time.time)
-    settler = Settler(ledger, metrics, log if gateway.access_log else None, stores.health)
+    records = Records(ledger, metrics, log if gateway.access_log else None, asyncio.get_running_loop())
     upstream = Upstream()
-    chat = ChatRoute(OpenAIChat(), holder, upstream, settler)
+    chat = ChatRoute(OpenAIChat(), holder, upstream, Settler(records, stores.health))
     reloader = Reloader(entry, holder, stores, environ)
     watching = asyncio.create_task(reloader.run(loaded.folders), name="reload")
     watching.add_done_callback(lambda task: _watch_ended(task, holder))
     holder.read_registry(loaded.registry_problem)
     try:
-        yield Running(holder, ledger, metrics, settler, stores, chat, time.time())
+        yield Running(holder, ledger, metrics, records, stores, chat, time.time())
     finally:
         reloader.stop()
         await asyncio.gather(watching, return_exceptions=True)
         await upstream.close()
+        await records.flush()
         await ledger.close()
         await log.close()
 

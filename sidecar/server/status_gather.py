@@ -34,7 +34,7 @@ def gather(running: Running, reading: Reading, now: float) -> Status:
         version=__version__,
         now=now,
         started=running.started,
-        running=running.chat.running,
+        running=len(running.chat.watches),
         policy=graph.hash,
         policy_since=live.opened,
         reload=_reload(running),

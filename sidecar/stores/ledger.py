@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 
-class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Row(Struct, frozen=True, omit_defaults=True):
     """One attempt, and a request's line in the log.
 
     `attempt` 0 is an answer that needed none (a cache hit) or a request that was refused. Times are milliseconds,

@@ -23,7 +23,7 @@ def served() -> Iterator[Threaded[Served]]:
         with threaded(lambda: gateway(PROVIDERS, environ)) as gate:
             yield gate
             assert '"event":"fault"' not in gate.value.log
-            assert gate.value.running.chat.running == 0
+            assert not gate.value.running.chat.watches
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def left(served: Threaded[Served]) -> set[str]:
     async def tasks() -> list[str]:
         return [str(task.get_coro()) for task in asyncio.all_tasks() if "tasks" not in str(task.get_coro())]
 
-    running = served.value.running.chat.running
+    running = len(served.value.running.chat.watches)
     names = [name.partition(" at 0x")[0] for name in served.call(tasks())]
     counted = {f"{name} #{names[:place].count(name)}" for place, name in enumerate(names)}
     return {*counted, *(f"request {number}" for number in range(running))}

@@ -50,7 +50,7 @@ class Cached:
             sent["authorization"] = f"Bearer {KEYS[who]}"
         body = {"model": "m1", "messages": [{"role": "user", "content": text}], **more}
         response = await self.http.post(CHAT, json=body, headers=sent)
-        await eventually(lambda: not self.served.running.chat.running)
+        await eventually(lambda: not len(self.served.running.chat.watches))
         return response
 
     async def outcome(self, text: str = "q", who: str | None = None, headers: Any = (), **more: Any) -> str:
@@ -97,7 +97,7 @@ async def test_the_order_of_fields_and_white_space_change_nothing() -> None:
             b'{ "seed" : 2, "n" : 1, "messages":[{"role":"user","content":"x"}], "model":"m1" }',
         ):
             response = await c.http.post(CHAT, content=body)
-            await eventually(lambda: not c.served.running.chat.running)
+            await eventually(lambda: not len(c.served.running.chat.watches))
         assert response.headers["x-sidecar-cache"] == "hit"
 
 
@@ -226,7 +226,7 @@ async def test_a_stream_whose_caller_left_is_not_kept() -> None:
         body = {"model": "m1", "messages": [{"role": "user", "content": "q"}], "stream": True}
         async with c.http.stream("POST", CHAT, json=body) as response:
             await anext(response.aiter_bytes())
-        await eventually(lambda: not c.served.running.chat.running)
+        await eventually(lambda: not len(c.served.running.chat.watches))
         gate.set()
         assert texts((await c.ask(stream=True)).text) == "one two"
         assert len(c.up.asked) == 2

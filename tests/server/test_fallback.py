@@ -320,13 +320,13 @@ async def test_a_caller_that_hangs_up_ends_the_attempt_and_the_chain() -> None:
     async with chained(m1=stalls(STREAM_HEAD, chunked(event("one")))) as c:
         async with c.http.stream("POST", CHAT, json={"model": "m1", "messages": HELLO, "stream": True}) as response:
             await anext(response.aiter_bytes())
-        await eventually(lambda: not c.served.running.chat.running)
+        await eventually(lambda: not len(c.served.running.chat.watches))
         assert await c.rows(response, 1) == [("m1", "failed", "cancelled")]
         assert c.up.models == ["m1"]
     async with chained(m1=stalls(), m2=says("second")) as c:
         with pytest.raises(httpx.ReadTimeout):
             await c.http.post(CHAT, json={"model": "m1", "messages": HELLO}, timeout=httpx.Timeout(0.1))
-        await eventually(lambda: not c.served.running.chat.running)
+        await eventually(lambda: not len(c.served.running.chat.watches))
         rows = await c.served.rows()
         assert [(row["model"], row["failure"], row["estimated"]) for row in rows] == [("m1", "cancelled", 1)]
         assert c.up.models == ["m1"]

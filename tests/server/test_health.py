@@ -88,7 +88,7 @@ async def test_everything_that_happens_is_counted() -> None:
                 response = await http.post(CHAT, json=body, headers={"x-sidecar-route": "off"})
                 assert response.status_code in (status, 502) if model == "auto" else response.status_code == status
             await http.post(CHAT, content=b"{")
-            await eventually(lambda: not served.running.chat.running)
+            await eventually(lambda: not served.running.chat.watches)
             found = await metrics(http)
             answered = found["sidecar_requests_total"]
             assert answered[frozenset({("status", "404")})] == 1
@@ -123,7 +123,7 @@ async def test_no_caller_can_make_a_label() -> None:
                 for model in (evil, "auto", "m1"):
                     body = {"model": model, "messages": HELLO, evil: 1, "user": evil}
                     await http.post(CHAT, json=body, headers={**headers, "authorization": f"Bearer {evil}"})
-            await eventually(lambda: not served.running.chat.running)
+            await eventually(lambda: not served.running.chat.watches)
             assert "evil" not in (await http.get("/metrics")).text
 
 

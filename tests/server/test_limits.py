@@ -34,7 +34,7 @@ async def opened(
 
 async def settled(served: Served) -> None:
     """Until what was answered has been settled too: the caller may have its answer a moment before."""
-    await eventually(lambda: not served.running.chat.running)
+    await eventually(lambda: not len(served.running.chat.watches))
 
 
 async def ask(http: httpx.AsyncClient, key: str | None = None, model: str = "m1", **more: object) -> httpx.Response:
