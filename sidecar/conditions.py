@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from .features import FEATURES, Features
+from .plain import Test, first_of
 
 
 def _load_cel() -> Any:
@@ -106,32 +107,72 @@ class Condition:
         return ConditionError(what, "; ".join(types))
 
 
+class Found:
+    """Whether named patterns are found in one text; each is searched for once, and only when a rule asks."""
+
+    __slots__ = ("_known", "_patterns", "_text")
+
+    def __init__(self, patterns: Mapping[str, re.Pattern[str]], text: str) -> None:
+        self._patterns = patterns
+        self._text = text
+        self._known: dict[str, bool] = {}
+
+    def __call__(self, name: str) -> bool:
+        known = self._known.get(name)
+        if known is None:
+            known = self._known[name] = self._patterns[name].search(self._text) is not None
+        return known
+
+
 class FirstMatch:
-    """Many conditions of which the first that holds counts. They are asked in groups, each one expression
-    (`(a) ? 0 : (b) ? 1 : ... : -1`): crossing into the evaluator costs more than a comparison there."""
+    """Many conditions of which the first that holds counts.
+
+    They are asked in groups. A group of plain ones is one Python function; another is one CEL expression
+    (`(a) ? 0 : (b) ? 1 : ... : -1`): crossing into the evaluator costs more than a comparison there.
+    """
 
     GROUP = 32
 
-    __slots__ = ("_groups",)
+    __slots__ = ("_features", "_groups", "_patterns")
 
-    def __init__(self, conditions: Sequence[Condition]) -> None:
-        self._groups = [
-            (start, part, program)
-            for begin in range(0, len(conditions), self.GROUP)
-            for start, part, program in _grouped(begin, conditions[begin : begin + self.GROUP])
-        ]
+    def __init__(self, conditions: Sequence[Condition], patterns: Mapping[str, re.Pattern[str]]) -> None:
+        names: frozenset[str] = frozenset().union(*(c.names for c in conditions))
+        self._patterns = {name: pattern for name, pattern in patterns.items() if name in names}
+        self._features = tuple(sorted(names & FEATURES.keys() - patterns.keys()))
+        self._groups: list[tuple[int, Sequence[Condition], Test | None, Any]] = []
+        for begin in range(0, len(conditions), self.GROUP):
+            group = conditions[begin : begin + self.GROUP]
+            test = first_of([c.source for c in group], frozenset(patterns))
+            if test is not None:
+                self._groups.append((begin, group, test, None))
+            else:
+                self._groups += [(start, part, None, program) for start, part, program in _grouped(begin, group)]
 
-    def index(self, context: Any) -> int:
+    def index(self, features: Features) -> int:
         """The place of the first condition that holds, or -1."""
-        for start, conditions, program in self._groups:
-            try:
-                place = program.execute(context)
-            except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError):
-                # One of them asks for what this request lacks: that one does not hold, the others may.
-                place = next((i for i, c in enumerate(conditions) if c.holds(context)), -1)
+        found = Found(self._patterns, features.text)
+        shared: Any = None
+        for start, conditions, test, program in self._groups:
+            if test is not None:
+                place = test(features, found)
+            else:
+                shared = self.context(features) if shared is None else shared
+                place = _asked(conditions, program, shared)
             if place >= 0:
-                return start + int(place)
+                return start + place
         return -1
+
+    def context(self, features: Features) -> Any:
+        """The variables that these conditions read, for `Condition.holds`."""
+        return context(features, self._features, {n: Found(self._patterns, features.text)(n) for n in self._patterns})
+
+
+def _asked(conditions: Sequence[Condition], program: Any, shared: Any) -> int:
+    try:
+        return int(program.execute(shared))
+    except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError):
+        # One of them asks for what this request lacks: that one does not hold, the others may.
+        return next((i for i, c in enumerate(conditions) if c.holds(shared)), -1)
 
 
 def _grouped(start: int, conditions: Sequence[Condition]) -> list[tuple[int, Sequence[Condition], Any]]:

@@ -21,6 +21,7 @@ ROWS = """
     gateway stages
     call
     providers surfaces identity emulator tokens registry stores config conditions
+    plain
     features listen
     chat spec
 """

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from ..call import Call
 from ..conditions import Condition as Compiled
-from ..conditions import ConditionError, FirstMatch, context
+from ..conditions import ConditionError, FirstMatch
 from ..config.codes import Code
 from ..features import FEATURES
 from ..spec import Condition, Name, Spec
@@ -82,12 +82,10 @@ class Classify(StageSpec, frozen=True, tag="classify"):
         return found
 
     def build(self, scope: Scope) -> Run:
-        """Programs and regexes compiled; only the features that some rule reads are copied into the context."""
+        """Conditions and regexes, compiled."""
         rules = [(rule.name, Compiled(rule.when, self.patterns), rule.tier) for rule in self.rules]
-        first = FirstMatch([condition for _, condition, _ in rules])
-        names: frozenset[str] = frozenset().union(*(c.names for _, c, _ in rules))
-        features = tuple(sorted(names & FEATURES.keys()))
-        patterns = [(n, re.compile(p)) for n, p in self.patterns.items() if n in names]
+        patterns = {name: re.compile(pattern) for name, pattern in self.patterns.items()}
+        first = FirstMatch([condition for _, condition, _ in rules], patterns)
         default = self.default
 
         def run(call: Call) -> str:
@@ -96,11 +94,9 @@ class Classify(StageSpec, frozen=True, tag="classify"):
             if not rules:
                 call.tier = default
                 return ABSTAIN
-            text = call.features.text
-            shared = context(call.features, features, {n: p.search(text) is not None for n, p in patterns})
             if call.details is not None:
-                call.note(self.node, _explain(rules, shared))
-            place = first.index(shared)
+                call.note(self.node, _explain(rules, first.context(call.features)))
+            place = first.index(call.features)
             if place < 0:
                 call.tier = default
                 return ABSTAIN

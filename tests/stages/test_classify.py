@@ -192,7 +192,7 @@ def test_asking_many_at_once_is_asking_one_by_one(sources: list[str], features: 
     conditions = [COMPILED[source] for source in sources]
     shared = context(features, ("tokens", "stream", "task", "headers"), {})
     alone = next((place for place, one in enumerate(conditions) if one.holds(shared)), -1)
-    assert FirstMatch(conditions).index(shared) == alone
+    assert FirstMatch(conditions, {}).index(features) == alone
 
 
 COMPILED = {source: Condition(source) for source in POOL}
