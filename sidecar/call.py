@@ -46,7 +46,7 @@ class Call(Struct):
     rule: str = ""
     strategy: str = ""
     chain: list[Model] = field(default_factory=list)
-    plan: Plan = field(default_factory=Plan)
+    plan: Plan = Plan()
     dropped: list[tuple[str, str]] = field(default_factory=list)
     refusal: Problem | None = None
     cache: str = "disabled"

@@ -84,21 +84,28 @@ def estimate(text: str) -> int:
 
 def extract(chat: ChatRequest, headers: Mapping[str, str]) -> Features:
     """Features of a parsed request. `headers` have lower-case names; identity is added by the authenticate stage."""
-    features = Features(
-        model=chat.model,
-        max_tokens=chat.output_limit or 0,
-        messages=len(chat.messages),
-        stream=bool(chat.stream),
-        choices=chat.n or 1,
-        reasoning=chat.reasoning_effort is not None and chat.reasoning_effort != "none",
-        reasoning_effort=chat.reasoning_effort or "",
-        temperature=1.0 if chat.temperature is None else chat.temperature,
-        user=chat.user or "",
-        task=headers.get("x-sidecar-task", ""),
-        strategy=headers.get("x-sidecar-strategy", ""),
-        conversation=headers.get("x-sidecar-conversation", ""),
-        headers=headers,
-    )
+    features = Features(chat.model)
+    features.headers = headers
+    features.messages = len(chat.messages)
+    features.max_tokens = chat.output_limit or 0
+    # Fields that most requests leave out are looked at, not copied.
+    if chat.stream:
+        features.stream = True
+    if chat.n is not None:
+        features.choices = chat.n or 1
+    if chat.reasoning_effort is not None:
+        features.reasoning_effort = chat.reasoning_effort
+        features.reasoning = chat.reasoning_effort != "none"
+    if chat.temperature is not None:
+        features.temperature = chat.temperature
+    if chat.user is not None:
+        features.user = chat.user
+    if "x-sidecar-task" in headers:
+        features.task = headers["x-sidecar-task"]
+    if "x-sidecar-strategy" in headers:
+        features.strategy = headers["x-sidecar-strategy"]
+    if "x-sidecar-conversation" in headers:
+        features.conversation = headers["x-sidecar-conversation"]
     _count_messages(features, chat.messages)
     if chat.tools:
         features.tools = len(chat.tools)
@@ -110,7 +117,10 @@ def extract(chat: ChatRequest, headers: Mapping[str, str]) -> Features:
         if wanted.json_schema is not None:
             features.tokens += len(msgspec.json.encode(wanted.json_schema)) // 4
     text = features.text
-    features.has_code = any(mark in text for mark in _CODE_MARKS)
+    for mark in _CODE_MARKS:
+        if mark in text:
+            features.has_code = True
+            break
     return features
 
 
@@ -151,16 +161,17 @@ def _count_messages(features: Features, messages: list[Message]) -> None:
         if message.reasoning_content:
             tokens += estimate(message.reasoning_content)
         total += tokens + _MESSAGE_TOKENS
-        match message.role:
-            case "user":
-                features.turns += 1
-                features.last_tokens = tokens
-                features.text = text
-            case "system" | "developer":
-                features.system_tokens += tokens
-            case "tool" | "function":
-                features.tool_results += 1
-    features.text = features.text[:TEXT_LIMIT]
+        role = message.role
+        if role == "user":
+            features.turns += 1
+            features.last_tokens = tokens
+            features.text = text
+        elif role in ("system", "developer"):
+            features.system_tokens += tokens
+        elif role in ("tool", "function"):
+            features.tool_results += 1
+    if len(features.text) > TEXT_LIMIT:
+        features.text = features.text[:TEXT_LIMIT]
     features.tokens = total
 
 

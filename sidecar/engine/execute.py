@@ -86,7 +86,7 @@ class Execution:
 
     async def commit(self) -> Failure | None:
         """Try the chain until an attempt may be shown to the caller; else the last failure."""
-        failure = Failure(FailureKind.NOT_FOUND, "the chain is empty")
+        failure = _NOBODY
         for model in self.call.chain:
             route = self.live.routes[model.id]
             tried = await self._attempt(route)
@@ -289,6 +289,9 @@ class Execution:
         """The answer was read to its end: its connection may serve again."""
         answer.release()
         self._answer = None
+
+
+_NOBODY = Failure(FailureKind.NOT_FOUND, "the chain is empty")
 
 
 def _cut(reader: StreamReader, failure: Failure) -> Sequence[Delta]:

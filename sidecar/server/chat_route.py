@@ -34,7 +34,7 @@ from .body import (
     too_slow,
     unreadable,
 )
-from .respond import JSON, SSE, Sent, attempt_headers, base_headers, call_headers
+from .respond import JSON, SSE, Sent, attempt_headers, base_headers, call_headers, header
 
 MAX_CACHED_STREAM = 1024 * 1024
 _ID = os.urandom(5).hex()
@@ -134,9 +134,9 @@ class ChatRoute:
         hit = call.hit
         if end == "respond" and hit is not None:
             headers += [
-                (b"content-type", hit.content_type.encode()),
-                (b"x-sidecar-model", hit.model.encode()),
-                (b"x-sidecar-provider", hit.provider.encode()),
+                header(b"content-type", hit.content_type),
+                header(b"x-sidecar-model", hit.model),
+                header(b"x-sidecar-provider", hit.provider),
                 (b"x-sidecar-cost-usd", b"0"),
                 (b"x-sidecar-attempts", b"0"),
             ]
@@ -172,7 +172,8 @@ class ChatRoute:
                 raise  # the gateway stops
         finally:
             execution.close()
-            bill(call, attempts)
+            if not (attempts and attempts[-1].billed):
+                bill(call, attempts)
             content_type = "text/event-stream; charset=utf-8" if call.chat.stream else "application/json"
             ending = Ending(sent.status or 499, started, perf_counter(), watch.hung_up, body, content_type)
             self._settler.settle(live, call, attempts, ending)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Coroutine, Sequence
+from functools import lru_cache
 from math import ceil
 from typing import Any
 
@@ -62,6 +63,17 @@ class Sent:
         return self.whole(problem.status, headers, surface.problem(problem))
 
 
+@lru_cache(maxsize=4096)
+def header(name: bytes, value: str) -> tuple[bytes, bytes]:
+    """A header whose value comes from the configuration: the same few again and again."""
+    return name, value.encode()
+
+
+@lru_cache(maxsize=256)
+def _seconds(seconds: float) -> bytes:
+    return b"%.3gs" % seconds
+
+
 def base_headers(request_id: str, live: Live) -> Headers:
     """What is on every response."""
     return [(b"x-request-id", request_id.encode()), live.policy_header, _SAFE, _NO_STORE]
@@ -70,19 +82,20 @@ def base_headers(request_id: str, live: Live) -> Headers:
 def call_headers(call: Call, live: Live, overhead: float) -> Headers:
     """What is known of a call once it has been through the graph. `overhead` is the seconds we took so far."""
     headers = [
-        *base_headers(call.id, live),
-        (b"x-sidecar-cache", call.cache.encode()),
+        (b"x-request-id", call.id.encode()),
+        live.policy_header,
+        _SAFE,
+        _NO_STORE,
+        header(b"x-sidecar-cache", call.cache),
         (b"x-sidecar-overhead-ms", b"%.2f" % (overhead * 1000)),
     ]
     if call.tier:
-        headers.append((b"x-sidecar-tier", call.tier.encode()))
+        headers.append(header(b"x-sidecar-tier", call.tier))
     for what, quota in call.quotas.items():
         limit, remaining, reset = _QUOTA[what]
-        headers += [
-            (limit, b"%d" % quota.limit),
-            (remaining, b"%d" % quota.remaining),
-            (reset, b"%.3gs" % quota.reset),
-        ]
+        headers.append((limit, b"%d" % quota.limit))
+        headers.append((remaining, b"%d" % quota.remaining))
+        headers.append((reset, _seconds(quota.reset)))
     return headers
 
 
@@ -90,8 +103,8 @@ def attempt_headers(attempts: Sequence[Attempt], cost: str | None) -> Headers:
     """Who answered, after how many tries, at what cost (absent while a stream still runs), with what lost."""
     last = attempts[-1]
     headers = [
-        (b"x-sidecar-model", last.route.model.id.encode()),
-        (b"x-sidecar-provider", last.route.provider.encode()),
+        header(b"x-sidecar-model", last.route.model.id),
+        header(b"x-sidecar-provider", last.route.provider),
         (b"x-sidecar-attempts", b"%d" % len(attempts)),
     ]
     if cost is not None:

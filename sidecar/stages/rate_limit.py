@@ -71,28 +71,27 @@ class RateLimit(StageSpec, frozen=True, tag="rate_limit"):
     def build(self, scope: Scope) -> Run:
         """All limits as flat tuples, in the order written."""
         checks = [
-            (limit.per, what, f" {limit.per} {what} {rate[-1]}", *_rate(rate))
+            (limit.per == "ip", what, f" {limit.per} {what} {rate[-1]}", *_rate(rate))
             for limit in self.limits
             for what, rate in limit.rates
             if rate is not None
         ]
 
         def run(call: Call) -> str:
-            take, now = call.state.counters.take, call.now
-            tokens = call.features.tokens + call.features.max_tokens
-            key = _key_subject(call)
-            for per, what, name, limit, period in checks:
-                counter = (call.ip if per == "ip" else key) + name
-                amount = 1 if what == "requests" else tokens
+            take, now, quotas, charged = call.state.counters.take, call.now, call.quotas, call.charged
+            features, ip, key = call.features, call.ip, _key_subject(call)
+            for by_ip, what, name, limit, period in checks:
+                counter = (ip if by_ip else key) + name
+                amount = 1 if what == "requests" else features.tokens + features.max_tokens
                 quota = take(counter, limit, period, amount, now)
-                shown = call.quotas.get(what)
+                shown = quotas.get(what)
                 if shown is None or quota.remaining < shown.remaining or quota.wait:
-                    call.quotas[what] = quota
+                    quotas[what] = quota
                 if quota.wait:
-                    call.refusal = _refusal(per, what, limit, period, quota.wait)
+                    call.refusal = _refusal("ip" if by_ip else "key", what, limit, period, quota.wait)
                     _give_back(call)
                     return "limited"
-                call.charged.append((counter, amount, what))
+                charged.append((counter, amount, what))
             return "allowed"
 
         return run

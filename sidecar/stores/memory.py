@@ -11,22 +11,20 @@ SLOTS = 60
 
 
 class _Window:
-    """Amounts of the last SLOTS + 1 steps, as a ring."""
+    """Amounts of the last SLOTS + 1 steps, as a ring. `last` is the newest step, `place` where it stands."""
 
-    __slots__ = ("counts", "last", "step", "total")
+    __slots__ = ("counts", "last", "place", "step", "total")
 
     def __init__(self, step: float, now: float) -> None:
         self.step = step
         self.counts = [0] * (SLOTS + 1)
-        self.last = floor(now / step)
+        self.last = int(now / step)
+        self.place = self.last % (SLOTS + 1)
         self.total = 0
 
-    def advance(self, now: float) -> None:
-        slot = floor(now / self.step)
-        gone = slot - self.last
-        if gone <= 0:
-            return
-        if gone > SLOTS:
+    def advance(self, slot: int) -> None:
+        """Begin step `slot`, which is newer than the last."""
+        if slot - self.last > SLOTS:
             self.counts = [0] * (SLOTS + 1)
             self.total = 0
         else:
@@ -35,6 +33,7 @@ class _Window:
                 self.total -= self.counts[place]
                 self.counts[place] = 0
         self.last = slot
+        self.place = slot % (SLOTS + 1)
 
     def until_free(self, amount: int, limit: int, now: float) -> float:
         """Seconds until `amount` fits, were nothing else taken."""
@@ -48,7 +47,7 @@ class _Window:
 
 
 class MemoryCounters:
-    """Sliding windows in memory. Past `max_keys` the one used longest ago is forgotten."""
+    """Sliding windows in memory. Past `max_keys` the one unused for longest is forgotten."""
 
     def __init__(self, max_keys: int = 20_000) -> None:
         self._windows: OrderedDict[str, _Window] = OrderedDict()
@@ -61,15 +60,16 @@ class MemoryCounters:
             window = self._windows[key] = _Window(period / SLOTS, now)
             if len(self._windows) > self._max_keys:
                 self._windows.popitem(last=False)
-        else:
-            window.advance(now)
-            self._windows.move_to_end(key)
-        if window.total + amount > limit:
+        elif (slot := int(now / window.step)) > window.last:
+            window.advance(slot)
+            self._windows.move_to_end(key)  # once a step says who is in use well enough
+        total = window.total + amount
+        if total > limit:
             wait = period if amount > limit else max(window.until_free(amount, limit, now), 0.001)
             return Quota(limit, max(0, limit - window.total), wait, wait)
-        window.counts[window.last % (SLOTS + 1)] += amount
-        window.total += amount
-        return Quota(limit, limit - window.total, period)
+        window.counts[window.place] += amount
+        window.total = total
+        return Quota(limit, limit - total, period)
 
     def adjust(self, key: str, amount: int, now: float) -> None:
         """Correct the take that was made at `now`. More counts from the newest step on; what is given back leaves
@@ -77,14 +77,17 @@ class MemoryCounters:
         window = self._windows.get(key)
         if window is None:
             return
-        window.advance(now)
-        slot = window.last
+        slot = int(now / window.step)
+        if slot > window.last:
+            window.advance(slot)
         if amount < 0:
-            slot = min(floor(now / window.step), slot)
             if slot < window.last - SLOTS:
                 return
-            amount = -min(-amount, window.counts[slot % (SLOTS + 1)])
-        window.counts[slot % (SLOTS + 1)] += amount
+            place = slot % (SLOTS + 1)
+            amount = -min(-amount, window.counts[place])
+        else:
+            place = window.place
+        window.counts[place] += amount
         window.total += amount
 
 

@@ -64,8 +64,10 @@ def test_python_says_what_the_evaluator_says(rules: list[str], features: Feature
     [
         'headers["x"] == "a"', 'text.contains("a")', "tokens + 1 > 2", "tokens -1 > 2", "tokens > 1 ? true : false",
         "size(text) > 3", r'task == "\\n"', "labels.team == 'a'", "tokens", "1 < tokens < 3", "task < 'b'",
-        "stream > 1",        "task in labels", "tokens in ['a']", "tokens == 'a'", "!tokens", "stream && tokens", "(tokens", "tokens >",
-        "tokens > 1 // few", "unknown", "task in []", "tokens in [tools]", "1u < 2u", "__class__", "features", "found",
+        "stream > 1",        "task in labels", "tokens in ['a']", "tokens == 'a'", "!tokens", "stream && tokens",
+        "(tokens", "tokens >",
+        "tokens > 1 // few", "unknown",
+        "task in []", "tokens in [tools]", "1u < 2u", "__class__", "features", "found",
     ],
 )  # fmt: skip
 def test_what_is_not_plain_is_left_to_the_evaluator(source: str) -> None:
