@@ -39,7 +39,11 @@ _KNOWN = frozenset(ChatRequest.__struct_fields__)
 
 
 class Attempt(Struct):
-    """One try of one model: what it took and how it ended. Times are perf_counter seconds."""
+    """One try of one model: what it took and how it ended. Times are perf_counter seconds.
+
+    `output_seen` are tokens, as far as can be told; of a stream that is passed on as it came the `passed` bytes are
+    counted and the size of its first events is remembered: about a token each.
+    """
 
     route: Route
     number: int
@@ -51,9 +55,16 @@ class Attempt(Struct):
     usage: Usage | None = None
     finish_reason: str | None = None
     output_seen: int = 0
+    passed: int = 0
+    event_size: int = 0
     nano: int | None = 0
     billed: bool = False
     lost: tuple[str, ...] = ()
+
+    @property
+    def tokens_seen(self) -> int:
+        """Output tokens that came, roughly: for when the provider did not say."""
+        return self.output_seen + (self.passed // self.event_size if self.event_size else 0)
 
 
 class Execution:
@@ -257,7 +268,9 @@ class Execution:
 
     def _read(self, attempt: Attempt, delta: Delta) -> None:
         if delta.wire is not None:
-            attempt.output_seen += delta.wire.count(b"\n\n")
+            if not attempt.event_size:
+                attempt.event_size = max(1, len(delta.wire) // max(1, delta.wire.count(b"\n\n")))
+            attempt.passed += len(delta.wire)
         elif delta.text:
             attempt.output_seen += estimate(delta.text)
         if delta.usage is not None:

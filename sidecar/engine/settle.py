@@ -122,10 +122,10 @@ def bill(call: Call, attempts: Sequence[Attempt]) -> Bill:
             cut = failure is not None and (failure.kind is FailureKind.CANCELLED or attempt.first_token is not None)
             if failure is not None and not cut:
                 continue
-            usage = attempt.usage = Usage(call.features.tokens, attempt.output_seen, estimated=True)
-        elif failure is not None and attempt.output_seen > usage.output_tokens:
+            usage = attempt.usage = Usage(call.features.tokens, attempt.tokens_seen, estimated=True)
+        elif failure is not None and attempt.tokens_seen > usage.output_tokens:
             # What a stream reports at its start is not what a broken one sent.
-            usage = attempt.usage = msgspec.structs.replace(usage, output_tokens=attempt.output_seen, estimated=True)
+            usage = attempt.usage = msgspec.structs.replace(usage, output_tokens=attempt.tokens_seen, estimated=True)
         price = attempt.route.model.price
         attempt.nano = None if price is None else price.cost(usage)
         attempt.billed = attempt.ended > 0

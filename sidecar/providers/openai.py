@@ -263,7 +263,7 @@ class Reader:
         rest = data[cut:]
         self._held, self._size = [rest] if rest else [], len(rest)
         block = data[:cut]
-        if self._committed and _mark(block, 0, self._marks) < 0:
+        if self._committed and _plain(block, self._marks):
             return (Delta(wire=block, content=True),)
         return self._events(block)
 
@@ -293,7 +293,7 @@ class Reader:
         place = 0
         while place < len(block) and not self._done:
             if self._committed:
-                mark = _mark(block, place, self._marks)
+                mark = _first(block, place, self._marks)
                 last = block.rfind(b"\n\n", place, mark) if mark >= 0 else len(block) - 2
                 plain = last + 2
                 if last >= 0 and plain > place:
@@ -343,13 +343,34 @@ def _payload(event: bytes) -> bytes | None:
     return b"\n".join(lines).strip()
 
 
-_COMPACT = (b'"finish_reason":"', b'"usage":{', b'"error"', b"[DONE]", b"\r")
-_SPACED = (b'"finish_reason": "', b'"usage": {', b'"error"', b"[DONE]", b"\r")
-"""What an event must hold for the gateway to look into it, as a server writes JSON with or without spaces. Each search
-takes a microsecond a block, so only one kind is searched for: that of the server's first event."""
+class _Marks(Struct, frozen=True):
+    """What events hold that the gateway must look into, as a server writes JSON: with or without spaces.
+
+    A search through a whole block costs a microsecond or more, so only what may stand anywhere is searched for
+    everywhere. A finish reason and `[DONE]` matter where they are the last thing said: the tail tells.
+    """
+
+    anywhere: tuple[bytes, ...]
+    last: tuple[bytes, ...]
 
 
-def _mark(block: bytes, start: int, marks: tuple[bytes, ...]) -> int:
+_COMPACT = _Marks((b'"usage":{', b'"error"', b"\r"), (b'"finish_reason":"', b"[DONE]"))
+_SPACED = _Marks((b'"usage": {', b'"error"', b"\r"), (b'"finish_reason": "', b"[DONE]"))
+
+
+def _plain(block: bytes, marks: _Marks) -> bool:
+    """Whether a block of whole events may pass as it is."""
+    for mark in marks.anywhere:
+        if mark in block:
+            return False
+    start = block.rfind(b"\n\n", 0, len(block) - 2)
+    while start >= 0 and block.startswith(b":", start + 2):  # a comment: what was said last stands before it
+        start = block.rfind(b"\n\n", 0, start)
+    tail = block[max(start, 0) :]
+    return marks.last[0] not in tail and marks.last[1] not in tail
+
+
+def _first(block: bytes, start: int, marks: _Marks) -> int:
     """Where the first of the marks stands, or -1."""
-    places = [place for mark in marks if (place := block.find(mark, start)) >= 0]
+    places = [place for mark in (*marks.anywhere, *marks.last) if (place := block.find(mark, start)) >= 0]
     return min(places) if places else -1
