@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ..config.schema import json_schemas, stale, write
+from ..emulator import Faults
 from ..policy import KINDS
 from ..registry.card import Catalogue
 
@@ -42,6 +43,7 @@ def action(options: argparse.Namespace) -> int:
 
 
 def every_schema() -> dict[str, dict[str, Any]]:
-    """File name -> schema: one a kind, one for any kind, one for models.json."""
+    """File name -> schema: one a kind, one for any kind, one for faults.yaml, one for models.json."""
     catalogue = {"$schema": _DIALECT, "$id": "models.schema.json", **msgspec.json.schema(Catalogue)}
-    return {**json_schemas(KINDS), "models.schema.json": catalogue}
+    faults = json_schemas({"faults": Faults})["faults.schema.json"]  # no kind that a gateway would take
+    return {**json_schemas(KINDS), "faults.schema.json": faults, "models.schema.json": catalogue}

@@ -6,11 +6,15 @@ adapters on purpose: a misreading of a wire format there must meet an independen
 
 from ..listen import listening as running
 from .app import Emulator
+from .faults import Fault, FaultName, Faults
 from .record import Recorded
 from .script import Match, Reply, Script, ScriptedCall, ScriptedUsage
 
 __all__ = [
     "Emulator",
+    "Fault",
+    "FaultName",
+    "Faults",
     "Match",
     "Recorded",
     "Reply",

@@ -7,15 +7,17 @@ from typing import Any
 from . import wording
 from .answer import Answer, Turn
 from .anthropic_request import PROTOCOL, read
+from .faults import FaultName
 from .prompt import Prompt, Refusal, tokens
 from .signature import sign
-from .wire import Target, bearer, encode
+from .wire import ENVOY, Said, Target, bearer, encode, front_page
 
 _KINDS = {
     401: "authentication_error",
     402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
+    408: "timeout_error",
     413: "request_too_large",
     429: "rate_limit_error",
     504: "timeout_error",
@@ -26,6 +28,7 @@ _SAYS = {
     401: "x-api-key header is required",
     403: "Your API key does not have permission to use the specified resource.",
     404: "model: {model}",
+    408: "Request timed out",
     413: "Request exceeds the maximum size",
     429: "This request would exceed your organization's rate limit. For details, refer to: "
     "https://docs.claude.com/en/api/rate-limits.",
@@ -34,6 +37,18 @@ _SAYS = {
     529: "Overloaded",
 }
 _REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
+_FAULTS: dict[FaultName, Said] = {
+    "authentication": Said(401, "invalid x-api-key"),
+    # An empty account is told as a bad request.
+    "quota": Said(
+        400,
+        "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or "
+        "purchase credits.",
+    ),
+    "bad_gateway": Said(502, "502 Bad Gateway", media="text/html", page=front_page("cloudflare")),
+    "unavailable": Said(503, ENVOY, media="text/plain"),
+    "context_overflow": Said(400, "prompt is too long: {tokens} tokens > 200000 maximum"),
+}
 _CALLER = {"type": "direct"}
 
 
@@ -42,6 +57,9 @@ class Anthropic:
 
     name = PROTOCOL
     models: Sequence[str] = ("claude-opus-4-8", "claude-sonnet-5", "claude-haiku-4-5")
+    faults: Mapping[FaultName, Said] = _FAULTS
+    opening = 1
+    declines = ""
 
     def admit(self, headers: Mapping[str, str], query: Mapping[str, str], keys: Collection[str]) -> None:
         """`x-api-key`, or a bearer token as newer SDKs send it; and the version of the protocol."""
@@ -108,6 +126,10 @@ class Anthropic:
         message = fault.message or _SAYS.get(status, _SAYS[500 if status >= 500 else 400]).format(model=model)
         error = {"type": kind, "message": message}
         return status, encode({"type": "error", "error": error, "request_id": f"req_{request_id}"})
+
+    def event(self, error: bytes, prompt: Prompt, *, first: bool) -> bytes:
+        """The same error object as an event of the type `error`."""
+        return b"event: error\ndata: " + error + b"\n\n"
 
     def stamp(self, request_id: str) -> list[tuple[str, str]]:
         """The headers SDKs and gateways look at."""

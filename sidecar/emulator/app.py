@@ -6,12 +6,12 @@ from itertools import count
 from typing import Any
 from urllib.parse import parse_qsl
 
-from msgspec import Struct
-
-from . import delivery
+from . import breakage, delivery
 from .answer import Memory, Turn, compose, delays
-from .delivery import Caller, Disconnected, Receive, Send
+from .breakage import JSON
+from .delivery import Broken, Caller, Disconnected, Receive, Response, Send
 from .draw import Draw
+from .faults import Fault, Faults, Strikes
 from .ollama import VERSION
 from .prompt import Prompt, Refusal
 from .record import Recorded, Ring
@@ -19,32 +19,30 @@ from .routes import REQUESTS, Route, find
 from .script import Cues, Reply, Script
 from .wire import encode
 
-_JSON = ("content-type", "application/json")
-
-
-class _Response(Struct):
-    """What is to be sent: `content` whole, or `turn` as a stream."""
-
-    status: int
-    headers: list[tuple[str, str]]
-    content: bytes = b""
-    turn: Turn | None = None
-    delay: float = 0.0
-    pace: float = 0.0
-
 
 class Emulator:
     """Stands for OpenAI, Anthropic, Google and Ollama at once; the path says which one is meant.
 
-    `requests` holds the last requests, newest last.
+    `requests` holds the last requests, newest last. `faults` may be replaced at any time: counts begin anew.
     """
 
-    def __init__(self, script: Script | None = None) -> None:
+    def __init__(self, script: Script | None = None, faults: Faults | None = None) -> None:
         self.requests = Ring()
         self._script = script or Script()
         self._cues = Cues(self._script.replies)
+        self._strikes = Strikes(faults or Faults())
         self._memory = Memory()
         self._serial = count(1)
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong at present."""
+        return self._strikes.faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        """Applies from the next request on."""
+        self._strikes = Strikes(faults)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """The ASGI entry."""
@@ -72,11 +70,15 @@ class Emulator:
         )
         try:
             response = await self._answer(route, entry, receive)
-            await _deliver(route, response, entry, receive, send)
+            await _deliver(response, entry, receive, send)
         except Disconnected:
             entry.disconnected = True
+        except Broken:
+            if not entry.status:
+                delivery.hang_up(scope)
+            raise
 
-    async def _answer(self, route: Route, entry: Recorded, receive: Receive) -> _Response:
+    async def _answer(self, route: Route, entry: Recorded, receive: Receive) -> Response:
         serial = next(self._serial)
         reply: Reply | None = None
         prompt: Prompt | None = None
@@ -89,11 +91,30 @@ class Emulator:
             prompt = route.wire.read(entry.raw, route.target)
             self._offered(prompt)
             reply = self._cues.next(prompt)
-            if reply is not None and reply.status is not None:
-                raise Refusal(reply.status, reply.error, code=reply.code)
-            turn = compose(prompt, reply, self._memory, serial, time.time())
-        except Refusal as fault:
-            return self._refused(route, fault, prompt, reply, serial)
+            fault = self._strikes.next(prompt)
+            if fault is not None:
+                return self._failed(fault, route, prompt, reply, serial)
+            return self._replied(route, prompt, reply, serial)
+        except Refusal as refusal:
+            return self._refused(route, refusal, prompt, reply, serial)
+
+    def _failed(self, fault: Fault, route: Route, prompt: Prompt, reply: Reply | None, serial: int) -> Response:
+        request_id = _request_id(serial)
+        refused = breakage.refused(fault, route.wire, prompt, request_id)
+        if refused is not None:
+            return refused
+        reply = breakage.replied(fault, route.wire, reply)
+        try:
+            response = self._replied(route, prompt, reply, serial)
+        except Refusal as refusal:
+            response = self._refused(route, refusal, prompt, reply, serial)
+        breakage.spoil(fault, response, route.wire, prompt, request_id)
+        return response
+
+    def _replied(self, route: Route, prompt: Prompt, reply: Reply | None, serial: int) -> Response:
+        if reply is not None and reply.status is not None:
+            raise Refusal(reply.status, reply.error, code=reply.code)
+        turn = compose(prompt, reply, self._memory, serial, time.time())
         return self._said(route, turn, reply, serial)
 
     async def _receive(self, route: Route, entry: Recorded, receive: Receive) -> None:
@@ -109,16 +130,16 @@ class Emulator:
         if names is not None and prompt.model not in names:
             raise Refusal(404)
 
-    def _plain(self, route: Route, entry: Recorded) -> _Response:
+    def _plain(self, route: Route, entry: Recorded) -> Response:
         """Everything that is no chat."""
         match route.action:
             case "requests":
-                return _Response(200, [_JSON], encode([one.shown() for one in self.requests]))
+                return Response(200, [JSON], encode([one.shown() for one in self.requests]))
             case "version":
-                return _Response(200, [_JSON], encode({"version": VERSION}))
+                return Response(200, [JSON], encode({"version": VERSION}))
             case "models":
                 names = self._script.models.get(route.target.provider, route.wire.models)
-                return _Response(200, [_JSON], route.wire.listing(names, int(time.time())))
+                return Response(200, [JSON], route.wire.listing(names, int(time.time())))
             case "method":
                 raise Refusal(405, f"Not allowed to {entry.method} on {entry.path}.")
             case _:
@@ -126,16 +147,16 @@ class Emulator:
 
     def _refused(
         self, route: Route, fault: Refusal, prompt: Prompt | None, reply: Reply | None, serial: int
-    ) -> _Response:
+    ) -> Response:
         request_id = _request_id(serial)
         status, content = route.wire.refusal(fault, prompt.model if prompt else route.target.model, request_id)
         if route.target.stream and not route.target.sse:
             # Google wraps an error in the array its caller waits for.
             content = b"[" + content + b"]"
-        headers = [_JSON, *route.wire.stamp(request_id), *(reply.headers.items() if reply else ())]
-        return _Response(status, headers, content, delay=delays(reply)[0])
+        headers = [JSON, *route.wire.stamp(request_id), *(reply.headers.items() if reply else ())]
+        return Response(status, headers, content, delay=delays(reply)[0])
 
-    def _said(self, route: Route, turn: Turn, reply: Reply | None, serial: int) -> _Response:
+    def _said(self, route: Route, turn: Turn, reply: Reply | None, serial: int) -> Response:
         delay, pace = delays(reply)
         headers = [
             ("content-type", route.wire.media(turn.prompt)),
@@ -143,24 +164,19 @@ class Emulator:
             *(reply.headers.items() if reply else ()),
         ]
         if turn.prompt.stream:
-            return _Response(200, headers, turn=turn, delay=delay, pace=pace)
-        return _Response(200, headers, route.wire.whole(turn), delay=delay)
+            return Response(200, headers, chunks=route.wire.chunks(turn), delay=delay, pace=pace)
+        return Response(200, headers, route.wire.whole(turn), delay=delay)
 
 
-async def _deliver(route: Route, response: _Response, entry: Recorded, receive: Receive, send: Send) -> None:
-    if response.turn is None and not response.delay:
+async def _deliver(response: Response, entry: Recorded, receive: Receive, send: Send) -> None:
+    if response.chunks is None and not response.delay and response.ending == "complete":
         # The usual quick answer: nobody can leave before it is sent, so nobody need be watched.
         entry.status = response.status
-        await delivery.whole(send, response.status, response.headers, response.content)
+        await delivery.whole(send, response)
         return
     async with Caller(receive) as caller:
         await caller.sleep(response.delay)
-        entry.status = response.status
-        if response.turn is None:
-            await delivery.whole(send, response.status, response.headers, response.content)
-        else:
-            chunks = route.wire.chunks(response.turn)
-            await delivery.stream(caller, send, response.headers, chunks, response.pace, entry)
+        await delivery.paced(caller, send, response, entry)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

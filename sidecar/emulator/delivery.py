@@ -1,9 +1,14 @@
 """One request's two ends, over ASGI: the body in, the answer out at its pace, and the caller hanging up."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
+import os
+import socket
+import stat
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
+
+from msgspec import Struct
 
 from .prompt import Refusal
 from .record import Recorded
@@ -16,9 +21,33 @@ Headers = Sequence[tuple[str, str]]
 MAX_BODY = 32 * 2**20
 _LINGER = 1.0
 
+Ending = Literal["complete", "silence", "reset"]
+
 
 class Disconnected(Exception):
     """The caller is gone."""
+
+
+class Broken(Exception):
+    """The answer ends here, unfinished: a server that is told so closes the connection."""
+
+
+class Response(Struct):
+    """What is to be sent: `content` whole, or `chunks` as a stream, and how it ends.
+
+    `declared` is the length that is announced where less than that is sent. Of what is `held`, nothing is sent at
+    all, not even the headers.
+    """
+
+    status: int
+    headers: list[tuple[str, str]]
+    content: bytes = b""
+    chunks: Iterator[bytes] | None = None
+    delay: float = 0.0
+    pace: float = 0.0
+    ending: Ending = "complete"
+    declared: int | None = None
+    held: bool = False
 
 
 class Caller:
@@ -50,11 +79,11 @@ class Caller:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def sleep(self, delay: float) -> None:
-        """Waits, or raises `Disconnected` the moment the caller leaves."""
+    async def sleep(self, delay: float | None) -> None:
+        """Waits, without end for None, or raises `Disconnected` the moment the caller leaves."""
         if self._watch is None:
             raise RuntimeError("not entered")
-        if delay > 0:
+        if delay is None or delay > 0:
             await asyncio.wait((self._watch,), timeout=delay)
         if self._watch.done():
             raise Disconnected
@@ -79,25 +108,62 @@ async def body(receive: Receive, declared: str | None) -> bytes:
             return b"".join(parts) if len(parts) > 1 else parts[0]
 
 
-async def whole(send: Send, status: int, headers: Headers, content: bytes) -> None:
+async def whole(send: Send, response: Response) -> None:
     """An answer in one piece."""
-    raw = [*_raw(headers), (b"content-length", str(len(content)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": content})
+    await _start(send, response)
+    await send({"type": "http.response.body", "body": response.content})
 
 
-async def stream(
-    caller: Caller, send: Send, headers: Headers, chunks: Iterator[bytes], pace: float, entry: Recorded
-) -> None:
-    """A streamed answer, a chunk at a time. Everything a stream sends passes through `chunks`."""
-    await send({"type": "http.response.start", "status": 200, "headers": _raw(headers)})
-    for chunk in chunks:
+async def paced(caller: Caller, send: Send, response: Response, entry: Recorded) -> None:
+    """An answer that takes its time or breaks off: a stream chunk by chunk, or what there is of a whole one."""
+    if not response.held:
+        entry.status = response.status
+        await _start(send, response)
+        await _body(caller, send, response, entry)
+    match response.ending:
+        case "complete":
+            await send({"type": "http.response.body", "body": b""})
+        case "silence":
+            await caller.sleep(None)
+        case "reset":
+            raise Broken
+
+
+async def _start(send: Send, response: Response) -> None:
+    headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in response.headers]
+    if response.chunks is None:
+        size = len(response.content) if response.declared is None else response.declared
+        headers.append((b"content-length", str(size).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+
+
+async def _body(caller: Caller, send: Send, response: Response, entry: Recorded) -> None:
+    if response.chunks is None:
+        await send({"type": "http.response.body", "body": response.content, "more_body": True})
+        return
+    if response.ending != "complete":
+        # Headers go out with the first piece of the body, and there may be none.
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
+    for chunk in response.chunks:
         if entry.chunks:
-            await caller.sleep(pace)
+            await caller.sleep(response.pace)
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
         entry.chunks += 1
-    await send({"type": "http.response.body", "body": b""})
 
 
-def _raw(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
+def hang_up(scope: Message) -> None:
+    """Shuts the connection of a request down, found among this process's own sockets.
+
+    A server breaks an answer off when the application fails in its middle; before its start it would send a 500
+    instead, and ASGI has no word for closing.
+    """
+    ends = [(str(end[0]), int(end[1])) for end in (scope.get("client"), scope.get("server")) if end]
+    for name in os.listdir("/dev/fd") if len(ends) == 2 else ():  # noqa: PTH208  # names only, of a kernel list
+        try:
+            if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                continue
+            with socket.socket(fileno=os.dup(int(name))) as found:
+                if [found.getpeername()[:2], found.getsockname()[:2]] == ends:
+                    found.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            continue  # listening, or closed meanwhile

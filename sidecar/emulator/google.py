@@ -6,10 +6,11 @@ from typing import Any
 
 from . import wording
 from .answer import Answer, Turn
+from .faults import FaultName
 from .google_request import PROTOCOL, read
 from .prompt import Prompt, Refusal
 from .signature import token
-from .wire import Target, bearer, encode
+from .wire import Said, Target, bearer, encode
 
 _STATUSES = {
     400: "INVALID_ARGUMENT",
@@ -42,6 +43,49 @@ _NO_KEY = (
     "form of API consumer identity to call this API."
 )
 _REASONS = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP", "content_filter": "SAFETY"}
+_KEY_DETAILS: list[dict[str, Any]] = [
+    {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": "API_KEY_INVALID",
+        "domain": "googleapis.com",
+        "metadata": {"service": "generativelanguage.googleapis.com"},
+    },
+    {"@type": "type.googleapis.com/google.rpc.LocalizedMessage", "locale": "en-US", "message": _BAD_KEY},
+]
+_HTML = "text/html; charset=UTF-8"
+_PAGE = (
+    "<!DOCTYPE html>\n<html lang=en>\n  <meta charset=utf-8>\n  <title>{message}</title>\n"
+    "  <p><b>{message}</b> <ins>That's an error.</ins>\n"
+)
+
+
+def _quota(period: str) -> list[dict[str, Any]]:
+    violation = {
+        "quotaMetric": "generativelanguage.googleapis.com/generate_content_free_tier_requests",
+        "quotaId": f"GenerateRequestsPer{period}PerProjectPerModel-FreeTier",
+    }
+    return [{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]}]
+
+
+_FAULTS: dict[FaultName, Said] = {
+    "authentication": Said(400, _BAD_KEY, details=_KEY_DETAILS),
+    # Timeouts and bad gateways are told by the front end, as a page.
+    "request_timeout": Said(408, "Error 408 (Request Timeout)!!1", media=_HTML, page=_PAGE),
+    "bad_gateway": Said(502, "Error 502 (Server Error)!!1", media=_HTML, page=_PAGE),
+    "too_large": Said(400, _SAYS[413]),
+    "rate_limited": Said(429, details=_quota("Minute")),
+    "quota": Said(
+        429,
+        "You exceeded your current quota, please check your plan and billing details. For more information on this "
+        "error, head to: https://ai.google.dev/gemini-api/docs/rate-limits.",
+        details=_quota("Day"),
+    ),
+    "unavailable": Said(503, "The service is currently unavailable."),
+    "overloaded": Said(503),
+    "context_overflow": Said(
+        400, "The input token count ({tokens}) exceeds the maximum number of tokens allowed (1048576)."
+    ),
+}
 
 
 class Google:
@@ -49,6 +93,9 @@ class Google:
 
     name = PROTOCOL
     models: Sequence[str] = ("gemini-3-pro-preview", "gemini-3-flash-preview", "gemini-2.5-pro", "gemini-2.5-flash")
+    faults: Mapping[FaultName, Said] = _FAULTS
+    opening = 0
+    declines = ""
 
     def admit(self, headers: Mapping[str, str], query: Mapping[str, str], keys: Collection[str]) -> None:
         """`x-goog-api-key`, `?key=`, or a bearer token. A bad key is a 400 here, a missing one a 403."""
@@ -56,7 +103,7 @@ class Google:
         if not key:
             raise Refusal(403, _NO_KEY)
         if keys and key not in keys:
-            raise Refusal(400, _BAD_KEY)
+            raise Refusal(400, _BAD_KEY, details=_KEY_DETAILS)
 
     def read(self, body: bytes, target: Target) -> Prompt:
         """See `google_request.read`."""
@@ -96,9 +143,18 @@ class Google:
         message = fault.message or _SAYS.get(status, _SAYS[500 if status >= 500 else 400]).format(model=model)
         word = fault.code or _STATUSES.get(status, "UNAVAILABLE" if status > 500 else "FAILED_PRECONDITION")
         error: dict[str, Any] = {"code": status, "message": message, "status": word}
-        if fault.message == _BAD_KEY:
-            error["details"] = _KEY_DETAILS
+        details = list(fault.details)
+        if fault.wait is not None:
+            details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{fault.wait:g}s"})
+        if details:
+            error["details"] = details
         return status, encode({"error": error})
+
+    def event(self, error: bytes, prompt: Prompt, *, first: bool) -> bytes:
+        """The error object where the next response would stand."""
+        if prompt.framing == "sse":
+            return b"data: " + error + b"\r\n\r\n"
+        return (b"[" if first else b",\r\n") + error + b"\n]\n"
 
     def stamp(self, request_id: str) -> list[tuple[str, str]]:
         """The headers Google sends."""
@@ -122,17 +178,6 @@ class Google:
             for name in names
         ]
         return encode({"models": cards})
-
-
-_KEY_DETAILS = [
-    {
-        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-        "reason": "API_KEY_INVALID",
-        "domain": "googleapis.com",
-        "metadata": {"service": "generativelanguage.googleapis.com"},
-    },
-    {"@type": "type.googleapis.com/google.rpc.LocalizedMessage", "locale": "en-US", "message": _BAD_KEY},
-]
 
 
 def _signs(turn: Turn) -> bool:

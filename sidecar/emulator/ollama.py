@@ -9,8 +9,9 @@ from msgspec import Struct
 
 from . import wording
 from .answer import Answer, Turn
+from .faults import FaultName
 from .prompt import Prompt, Refusal, ToolOffer, ToolResult
-from .wire import Fault, Target, bearer, decoded, encode
+from .wire import Fault, Said, Target, bearer, decoded, encode, front_page
 
 VERSION = "0.12.6"
 
@@ -68,6 +69,14 @@ _SAYS = {
     500: "an internal error was encountered",
     503: "server busy, please try again. maximum pending requests exceeded",
 }
+_FAULTS: dict[FaultName, Said] = {
+    "request_timeout": Said(408, "request timed out"),
+    "quota": Said(429, "you've reached your weekly usage limit, please upgrade to continue"),
+    "bad_gateway": Said(502, "502 Bad Gateway", media="text/html", page=front_page("nginx")),
+    "unavailable": Said(503, "Service Temporarily Unavailable"),
+    "overloaded": Said(503),
+    "context_overflow": Said(400, "prompt too long; exceeded max context length by {tokens} tokens"),
+}
 
 
 class Ollama:
@@ -75,6 +84,9 @@ class Ollama:
 
     name = "ollama"
     models: Sequence[str] = ("llama3.2:latest", "qwen3:latest", "gemma3:latest")
+    faults: Mapping[FaultName, Said] = _FAULTS
+    opening = 0
+    declines = "I'm sorry, but I can't help with that."
 
     def admit(self, headers: Mapping[str, str], query: Mapping[str, str], keys: Collection[str]) -> None:
         """A local server asks for no key; one that is sent is looked at."""
@@ -142,6 +154,10 @@ class Ollama:
         status = fault.status
         message = fault.message or _SAYS.get(status, _SAYS[500 if status >= 500 else 400]).format(model=model)
         return status, encode({"error": message})
+
+    def event(self, error: bytes, prompt: Prompt, *, first: bool) -> bytes:
+        """The error object as one more line."""
+        return error + b"\n"
 
     def stamp(self, request_id: str) -> list[tuple[str, str]]:
         """Ollama sends no headers of its own."""

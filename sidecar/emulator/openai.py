@@ -6,11 +6,19 @@ from typing import Any
 
 from . import wording
 from .answer import Answer, Call, Turn
+from .faults import FaultName
 from .openai_request import PROTOCOL, read
 from .prompt import Prompt, Refusal
-from .wire import Target, bearer, encode
+from .wire import ENVOY, Said, Target, bearer, encode, front_page
 
-_KINDS = {401: "invalid_request_error", 429: "requests", 500: "server_error", 503: "server_error", 529: "server_error"}
+_KINDS = {
+    401: "invalid_request_error",
+    408: "internal_error",
+    429: "requests",
+    500: "server_error",
+    503: "server_error",
+    529: "server_error",
+}
 _CODES = {404: "model_not_found", 429: "rate_limit_exceeded"}
 _NO_KEY = (
     "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth "
@@ -32,6 +40,40 @@ _SAYS = {
     503: "The server is currently overloaded with other requests. Sorry about that! You can retry your request, or "
     "contact us through our help center at help.openai.com if the error persists.",
 }
+_FAULTS: dict[FaultName, Said] = {
+    "authentication": Said(401, code="invalid_api_key"),
+    "request_timeout": Said(
+        408,
+        "Timed out generating response. Please try again with a shorter prompt or with `max_tokens` set to a lower "
+        "value.",
+        "request_timeout",
+    ),
+    "quota": Said(
+        429,
+        "You exceeded your current quota, please check your plan and billing details. For more information on this "
+        "error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.",
+        "insufficient_quota",
+    ),
+    "bad_gateway": Said(502, "502 Bad Gateway", media="text/html", page=front_page("cloudflare")),
+    "unavailable": Said(503, ENVOY, media="text/plain"),
+    "overloaded": Said(503),
+    "context_overflow": Said(
+        400,
+        "This model's maximum context length is 128000 tokens. However, your messages resulted in {tokens} tokens. "
+        "Please reduce the length of the messages.",
+        "context_length_exceeded",
+        "messages",
+    ),
+    # Azure's words: api.openai.com itself ends such answers with the finish reason of that name.
+    "content_filter": Said(
+        400,
+        "The response was filtered due to the prompt triggering Azure OpenAI's content management policy. Please "
+        "modify your prompt and retry. To learn more about our content filtering policies please read our "
+        "documentation: https://go.microsoft.com/fwlink/?linkid=2198766",
+        "content_filter",
+        "prompt",
+    ),
+}
 
 
 class OpenAI:
@@ -39,6 +81,9 @@ class OpenAI:
 
     name = PROTOCOL
     models: Sequence[str] = ("gpt-5", "gpt-5-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini", "o4-mini")
+    faults: Mapping[FaultName, Said] = _FAULTS
+    opening = 1
+    declines = ""
 
     def admit(self, headers: Mapping[str, str], query: Mapping[str, str], keys: Collection[str]) -> None:
         """`Authorization: Bearer`, or Azure's `api-key`."""
@@ -103,6 +148,10 @@ class OpenAI:
         if code == "insufficient_quota":
             kind = code
         return status, encode({"error": {"message": message, "type": kind, "param": fault.param, "code": code}})
+
+    def event(self, error: bytes, prompt: Prompt, *, first: bool) -> bytes:
+        """The error object as one more event."""
+        return b"data: " + error + b"\n\n"
 
     def stamp(self, request_id: str) -> list[tuple[str, str]]:
         """The headers SDKs and gateways look at."""

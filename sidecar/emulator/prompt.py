@@ -1,5 +1,6 @@
 """What the emulator understood of a request, the same for all four protocols, and its word for refusing one."""
 
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -79,17 +80,27 @@ class Prompt(Struct, kw_only=True):
 class Refusal(Exception):
     """The provider refuses the request: it becomes the provider's own error body.
 
-    `code` overrides the provider's usual word for the status; `param` names the field (OpenAI).
+    `code` overrides the provider's usual word for the status; `param` names the field (OpenAI); `details` and the
+    seconds to `wait` stand in the body (Google).
     """
 
     def __init__(
-        self, status: int, message: str | None = None, *, code: str | None = None, param: str | None = None
+        self,
+        status: int,
+        message: str | None = None,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        details: Sequence[Mapping[str, Any]] = (),
+        wait: float | None = None,
     ) -> None:
         super().__init__(message or str(status))
         self.status = status
         self.message = message
         self.code = code
         self.param = param
+        self.details = details
+        self.wait = wait
 
 
 def tokens(text: str) -> int:

@@ -2,17 +2,21 @@
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from .answer import Turn
+from .faults import FaultName
 from .prompt import Prompt, Refusal
 
 _T = TypeVar("_T")
 _FAULT = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _TYPES = re.compile(r"^Expected `(?P<wanted>[^`]*)`, got `(?P<got>[^`]*)`")
 _MISSING = re.compile(r"^Object missing required field `(?P<field>[^`]*)`")
+
+ENVOY = "upstream connect error or disconnect/reset before headers. reset reason: overflow"
+"""What a balancer says when no server behind it takes the request."""
 
 encode = msgspec.json.Encoder().encode
 """One encoder for everything the emulator says."""
@@ -35,6 +39,29 @@ class Fault(NamedTuple):
     got: str
 
 
+class Said(NamedTuple):
+    """A provider's error; without a `message` its usual one for the status, in which `{tokens}` are the prompt's.
+
+    With a `media` type the server in front of the provider answers instead: the message stands in its `page`.
+    """
+
+    status: int
+    message: str | None = None
+    code: str | None = None
+    param: str | None = None
+    details: Sequence[Mapping[str, Any]] = ()
+    media: str | None = None
+    page: str = "{message}"
+
+
+def front_page(server: str) -> str:
+    """The page that nginx and its kin make of an error."""
+    return (
+        "<html>\r\n<head><title>{message}</title></head>\r\n<body>\r\n<center><h1>{message}</h1></center>\r\n"
+        f"<hr><center>{server}</center>\r\n</body>\r\n</html>\r\n"
+    )
+
+
 def bearer(headers: Mapping[str, str]) -> str:
     """The token of `Authorization: Bearer`, or nothing."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -46,6 +73,12 @@ class Wire(Protocol):
 
     name: str
     models: Sequence[str]
+    faults: Mapping[FaultName, Said]
+    """The errors that are not the fault's usual status in the provider's usual words."""
+    opening: int
+    """How many chunks of a stream come before the first that holds content."""
+    declines: str
+    """What stands for a filtered answer where the protocol has no word for one."""
 
     def admit(self, headers: Mapping[str, str], query: Mapping[str, str], keys: Collection[str]) -> None:
         """Checks what the provider checks before it looks at the body. Any key will do where `keys` is empty."""
@@ -64,6 +97,9 @@ class Wire(Protocol):
 
     def refusal(self, fault: Refusal, model: str, request_id: str) -> tuple[int, bytes]:
         """Status and body of an error."""
+
+    def event(self, error: bytes, prompt: Prompt, *, first: bool) -> bytes:
+        """An error within a stream; `first` when nothing was sent before it."""
 
     def stamp(self, request_id: str) -> list[tuple[str, str]]:
         """Headers on every response."""
