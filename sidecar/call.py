@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from .chat import ChatRequest, Problem
+from .chat import ChatRequest, FailureKind, Problem
 from .features import Features
 from .identity.keys import digest
 from .registry.index import Model
@@ -13,7 +13,11 @@ from .stores.base import Entry, Principal, Quota, State
 
 
 class Plan(Struct, frozen=True):
-    """How the chain is to be tried: seconds, and counts of tries beyond the first."""
+    """How the chain is to be tried: seconds, and counts of tries beyond the first.
+
+    `retry` are the failures after which the same model is tried again, `fall_back` those after which the next may be.
+    `hedge` is when the next is asked as well; 0 means the model's own p95, None never.
+    """
 
     retries: int = 1
     backoff_initial: float = 0.25
@@ -22,12 +26,16 @@ class Plan(Struct, frozen=True):
     first_token: float = 60.0
     idle: float = 60.0
     total: float = 600.0
+    retry: frozenset[FailureKind] = frozenset()
+    fall_back: frozenset[FailureKind] = frozenset()
+    hedge: float | None = None
 
 
 class Call(Struct):
     """A request on its way through the graph. `now` is Unix time, read once: stages have no clock.
 
-    `charged` is what limits were taken: the counter, how much, and of what (requests or tokens).
+    `timeout` are the seconds its caller gives it. `charged` is what limits were taken: the counter, how much, and of
+    what (requests or tokens).
     """
 
     id: str
@@ -41,6 +49,7 @@ class Call(Struct):
     credential: str = ""
     digest: bytes = b""
     local: bool = False
+    timeout: float | None = None
     principal: Principal | None = None
     tier: str = ""
     rule: str = ""

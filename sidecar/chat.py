@@ -231,6 +231,8 @@ class FailureKind(StrEnum):
     RATE_LIMITED = "rate_limited"
     QUOTA = "quota"
     SERVER_ERROR = "server_error"
+    BAD_GATEWAY = "bad_gateway"
+    UNAVAILABLE = "unavailable"
     OVERLOADED = "overloaded"
     STREAM_ERROR = "stream_error"
     MALFORMED = "malformed"
@@ -238,7 +240,7 @@ class FailureKind(StrEnum):
     EMPTY = "empty"
     CONTENT_FILTER = "content_filter"
     CONTEXT_OVERFLOW = "context_overflow"
-    NO_KEY = "no_key"
+    SATURATED = "saturated"
     CANCELLED = "cancelled"
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from .registry.override import ModelSpec
-from .spec import URL, Duration, Name, Port, SecretRef, Size, Spec
+from .spec import URL, Count, Duration, Name, Port, SecretRef, Size, Spec
 
 Protocol = Literal["openai", "anthropic", "google", "ollama"]
 HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}$")]
@@ -34,6 +34,11 @@ class Provider(Spec, frozen=True):
     api_key: SecretRef | None = None
     headers: Annotated[dict[HeaderName, str], Meta(description="Sent with every request; no secrets here.")] = {}
     enabled: Annotated[bool, Meta(description="False takes the provider and its models out.")] = True
+    concurrency: Annotated[int, Meta(ge=1, le=100_000, description="Calls at once; no bound when absent.")] | None = (
+        None
+    )
+    queue: Annotated[Count, Meta(description="Calls that may wait for one of those places.")] = 100
+    queue_wait: Annotated[Duration, Meta(description="How long a call waits before the next model is tried.")] = "10s"
 
     @property
     def url(self) -> str:
@@ -47,6 +52,9 @@ class Limits(Spec, frozen=True):
     body: Annotated[Size, Meta(description="Largest request body.")] = "10MB"
     answer: Annotated[Size, Meta(description="Largest whole answer of a provider.")] = "64MB"
     body_timeout: Annotated[Duration, Meta(description="How long a caller may take to send its body.")] = "30s"
+    running: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Requests at once; more are refused with 503 and retry-after.")
+    ] = 5000
     drain: Annotated[Duration, Meta(description="How long running requests may go on after SIGTERM.")] = "30s"
 
 

@@ -36,7 +36,7 @@ LIBRARIES = {
     "msgspec": "",
     "prometheus_client": "engine/metrics.py",
     "sqlite_utils": "stores/sqlite.py",
-    "tenacity": "engine/execute.py",
+    "tenacity": "engine/retry.py",
     "tiktoken": "tokens.py",
     "uvloop": "cli/run.py",
     "watchfiles": "engine/reload.py",

@@ -13,7 +13,8 @@ from ..graph import Graph
 from ..stages.authenticate import Authenticate
 from ..stages.base import REFUSE
 from ..stores.base import Principal, State
-from ..stores.memory import LiveHealth, MemoryCache, MemoryCounters, MemoryKeys
+from ..stores.health import LiveHealth
+from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
 from .walk import walk
 
 _DIGEST = b"explain"

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from ..chat import ChatRequest, FailureKind
+from ..stores.health import LiveHealth
 from ..stores.ledger import Ledger, Row
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -25,11 +26,15 @@ NANO = 1_000_000_000
 _MODEL = ("gen_ai_provider_name", "gen_ai_request_model")
 
 
+_STATES = ("closed", "half-open", "open")
+_BREAKER = "Circuit breaker of a model: 0 closed, 1 half-open, 2 open."
+
+
 class Metrics:
     """One set of metrics. Counting is plain addition on the event loop (the client library's own counters take a lock
     and a microsecond each, and a request makes a dozen); the library builds the exposition when asked."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, health: LiveHealth) -> None:
         model = _MODEL
         self._tokens = _Histogram("gen_ai_client_token_usage", "Tokens.", (*model, "gen_ai_token_type"), _TOKENS)
         self._duration = _Histogram("gen_ai_server_request_duration_seconds", "Whole attempt.", model, _SECONDS)
@@ -48,7 +53,9 @@ class Metrics:
         self._fallbacks = _Counter("sidecar_fallbacks", "Requests another model answered.", ())
         self._cancels = _Counter("sidecar_client_cancels", "Callers that hung up.", ())
         self.registry = registry = CollectorRegistry()
-        registry.register(_Collected([m for m in vars(self).values() if isinstance(m, _Counter | _Histogram)], ledger))
+        registry.register(
+            _Collected([m for m in vars(self).values() if isinstance(m, _Counter | _Histogram)], ledger, health)
+        )
         self._loaded = Gauge(
             "sidecar_config_last_success_timestamp_seconds", "Last accepted configuration.", registry=registry
         )
@@ -169,10 +176,15 @@ class _Histogram:
 class _Collected(Collector):
     """What is counted, read when scraped."""
 
-    def __init__(self, metrics: Sequence[_Counter | _Histogram], ledger: Ledger) -> None:
+    def __init__(self, metrics: Sequence[_Counter | _Histogram], ledger: Ledger, health: LiveHealth) -> None:
         self._metrics = metrics
         self._ledger = ledger
+        self._health = health
 
     def collect(self) -> Iterable[Metric]:
         yield from (metric.family() for metric in self._metrics)
         yield GaugeMetricFamily("sidecar_ledger_queue_depth", "Rows waiting for the disk.", value=self._ledger.depth)
+        breakers = GaugeMetricFamily("sidecar_breaker_state", _BREAKER, labels=("gen_ai_request_model",))
+        for model, state in self._health.breakers().items():
+            breakers.add_metric((model,), _STATES.index(state))
+        yield breakers

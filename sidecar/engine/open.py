@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from time import time
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ..config.codes import Code
 from ..config.diagnostic import Diagnostic
@@ -18,8 +18,12 @@ from ..registry.index import Model
 from ..spec import Secret, byte_count, seconds
 from ..stages.authenticate import Authenticate
 from ..stages.cache import Cache
+from ..stages.fallback import Fallback
 from ..stores.base import Principal, State
-from ..stores.memory import LiveHealth, MemoryCache, MemoryCounters, MemoryKeys
+from ..stores.gate import Gate
+from ..stores.health import BreakerPlan, LiveHealth
+from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
+from .retry import Allowance
 from .route import Live, Route
 
 MIN_KEY = 16
@@ -31,6 +35,8 @@ class Stores(Struct):
 
     counters: MemoryCounters
     health: LiveHealth
+    allowance: Allowance = field(default_factory=Allowance)
+    gates: dict[str, Gate] = field(default_factory=dict)
     cache: MemoryCache | None = None
     cache_settings: tuple[int, str] | None = None
 
@@ -42,6 +48,30 @@ class Stores(Struct):
             self.cache_settings = settings
         return self.cache
 
+    def gate_for(self, name: str, provider: Provider) -> Gate:
+        """The gate of a provider, with its bounds of today; those inside keep their places."""
+        gate = self.gates.get(name)
+        if gate is None:
+            gate = self.gates[name] = Gate(provider.concurrency, provider.queue)
+        gate.resize(provider.concurrency, provider.queue)
+        return gate
+
+    def adopt(self, spec: Fallback) -> None:
+        """Take over the bounds on retries and the breakers' settings."""
+        self.allowance.share = spec.retry_budget.share / 100
+        self.allowance.per_second = spec.retry_budget.per_second
+        breaker = spec.breaker
+        self.health.plan = BreakerPlan(
+            failures=breaker.failures,
+            error_rate=breaker.error_rate / 100,
+            requests=breaker.requests,
+            window=seconds(breaker.window),
+            cooldown=seconds(breaker.cooldown),
+            max_cooldown=seconds(breaker.max_cooldown),
+            slow_factor=breaker.slow_factor,
+            slow_floor=seconds(breaker.slow_floor),
+        )
+
 
 def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[str, str]) -> Live | list[Diagnostic]:
     """The graph with all it needs to serve; or why it cannot. Nothing in use is touched until it all worked."""
@@ -50,7 +80,15 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
         return findings
     secrets, unready = _provider_keys(graph.gateway.providers, environ)
     providers = graph.gateway.providers
-    routes = {m.id: _route(m, providers[m.provider], secrets) for m in graph.registry if m.provider in secrets}
+    gates = {
+        name: stores.gate_for(name, provider) if provider.concurrency else None for name, provider in providers.items()
+    }
+    routes = {
+        m.id: _route(m, providers[m.provider], secrets, gates[m.provider])
+        for m in graph.registry
+        if m.provider in secrets
+    }
+    stores.adopt(next((spec for spec in graph.stages if isinstance(spec, Fallback)), Fallback()))
     stores.health.providers(unready)
     caches = [spec for spec in graph.stages if isinstance(spec, Cache)]
     limits = graph.gateway.limits
@@ -64,9 +102,11 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
         graph=graph,
         state=state,
         routes=routes,
+        allowance=stores.allowance,
         body_limit=byte_count(limits.body),
         answer_limit=byte_count(limits.answer),
         body_timeout=seconds(limits.body_timeout),
+        running_limit=limits.running,
         opened=time(),
         policy_header=(b"x-sidecar-policy", graph.short_hash.encode()),
     )
@@ -119,7 +159,7 @@ def _provider_keys(
     return secrets, unready
 
 
-def _route(model: Model, provider: Provider, secrets: Mapping[str, Secret | None]) -> Route:
+def _route(model: Model, provider: Provider, secrets: Mapping[str, Secret | None], gate: Gate | None) -> Route:
     adapter = ADAPTERS[provider.protocol]
     target = Target(
         model=model.upstream,
@@ -131,4 +171,4 @@ def _route(model: Model, provider: Provider, secrets: Mapping[str, Secret | None
         max_output=model.max_output,
         tools_effort=model.tools_effort,
     )
-    return Route(model, model.provider, adapter, target)
+    return Route(model, model.provider, adapter, target, gate, seconds(provider.queue_wait))

@@ -1,8 +1,9 @@
 """What is kept of every request: one row, from which the ledger, the metrics and the log line are all made.
 
-Rows gather for some milliseconds and are worked off together: done one by one between two requests, the same work
-costs three times as much, because its code and data are out of the processor's caches each time. Nothing is shown
-late: whoever asks for figures has what gathered worked off first.
+The ledger gets its row at once: who was sent an answer has it (docs/stream-contract.md). For metrics and log, rows
+gather for some milliseconds and are worked off together: done one by one between two requests, the same work costs
+three times as much, because its code and data are out of the processor's caches each time. Nothing is shown late:
+whoever asks for figures has what gathered worked off first.
 """
 
 import asyncio
@@ -31,6 +32,8 @@ class Records:
 
     def add(self, status: int, row: Row, last: bool) -> None:
         """Keep a row. `status` is what the caller was told; the `last` row of a request stands for it in the log."""
+        if row.outcome != "refused":  # only the log has those: a flood of them must not fill the disk
+            self.ledger.add(row)
         self._waiting.append((status, row, last))
         if self._timer is None:
             self._timer = self._loop.call_later(PAUSE, self.work_off)
@@ -47,8 +50,6 @@ class Records:
                 self.metrics.answered(status, row)
                 if self._log is not None:
                     self._log.put("info", "request", _encode(row))
-            if row.outcome != "refused":  # only the log has those: a flood of them must not fill the disk
-                self.ledger.add(row)
 
     async def flush(self) -> None:
         """Wait until everything kept so far is on disk."""

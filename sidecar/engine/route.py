@@ -8,15 +8,20 @@ from ..graph import Graph
 from ..providers.base import Adapter, Target
 from ..registry.index import Model
 from ..stores.base import State
+from ..stores.gate import Gate
+from .retry import Allowance
 
 
 class Route(Struct, frozen=True):
-    """One model at one provider, ready to be called."""
+    """One model at one provider, ready to be called. `gate` bounds the provider's calls at once; `queue_wait` is how
+    many seconds one waits for a place."""
 
     model: Model
     provider: str
     adapter: Adapter
     target: Target
+    gate: Gate | None = None
+    queue_wait: float = 10.0
 
 
 class Live(Struct, frozen=True):
@@ -25,9 +30,11 @@ class Live(Struct, frozen=True):
     graph: Graph
     state: State
     routes: Mapping[str, Route]
+    allowance: Allowance
     body_limit: int
     answer_limit: int
     body_timeout: float
+    running_limit: int
     opened: float
     policy_header: tuple[bytes, bytes]
     """`x-sidecar-policy`, which is on every response."""

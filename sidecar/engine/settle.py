@@ -9,10 +9,9 @@ from ..call import Call
 from ..chat import FailureKind, Usage
 from ..registry.price import usd
 from ..stores.base import Entry
+from ..stores.health import LiveHealth
 from ..stores.ledger import Row
-from ..stores.memory import LiveHealth
-from .execute import Attempt
-from .failures import BLAMELESS, RESTS
+from .attempt import Attempt
 from .records import Records
 from .route import Live
 
@@ -59,7 +58,7 @@ class Settler:
         status = 499 if ending.cancelled else ending.status
         policy = live.graph.short_hash
         for attempt in attempts:
-            self._judge(call, attempt)
+            self._learn(attempt)
             self.records.add(status, _attempt_row(call, attempt, overhead, policy), attempt is attempts[-1])
         if not attempts:
             row = _unasked_row(call, ending, overhead, policy)
@@ -73,17 +72,12 @@ class Settler:
         if attempts and call.cache_key is not None:
             _fill_cache(call, attempts[-1], ending)
 
-    def _judge(self, call: Call, attempt: Attempt) -> None:
-        """What an attempt says of its model's health."""
-        failure, model = attempt.failure, attempt.route.model.id
-        if failure is None:
-            seconds = attempt.ended - attempt.started
-            tokens = attempt.usage.output_tokens if attempt.usage is not None else 0
-            learn = tokens >= MIN_TOKENS_FOR_SPEED and seconds > 0
-            self.health.succeeded(model, tokens / seconds if learn else None)
-        elif failure.kind not in BLAMELESS:
-            pause = failure.retry_after if failure.kind in RESTS else None
-            self.health.failed(model, f"{failure.kind.value} at the last try", call.now, pause)
+    def _learn(self, attempt: Attempt) -> None:
+        """How fast a model answers."""
+        tokens = attempt.usage.output_tokens if attempt.usage is not None else 0
+        seconds = attempt.ended - attempt.started
+        if attempt.failure is None and tokens >= MIN_TOKENS_FOR_SPEED and seconds > 0:
+            self.health.learned(attempt.route.model.id, tokens / seconds)
 
 
 def _correct_counters(call: Call, attempts: Sequence[Attempt]) -> None:

@@ -17,12 +17,13 @@ TICK = 0.05
 class Watch:
     """One running request. `until` is when the await it is in must have ended, in the loop's time."""
 
-    __slots__ = ("_clock", "_end", "_task", "callers", "expired", "hung_up", "seen", "until")
+    __slots__ = ("_clock", "_end", "_task", "callers", "expired", "hung_up", "seen", "total", "until")
 
     def __init__(self, clock: "Watches", task: asyncio.Task[Any] | None) -> None:
         self._clock = clock
         self._task = task
         self._end = inf
+        self.total = inf
         self.until = inf
         self.expired = False
         self.hung_up = False
@@ -32,12 +33,33 @@ class Watch:
 
     def begin(self, total: float) -> None:
         """All further waits together may take `total` seconds."""
+        self.total = total
         self._end = self._clock.now + TICK + total
+
+    def another(self) -> "Watch":
+        """A watch for the current task, which works for the same request: with the same end."""
+        watch = self._clock.begin()
+        watch.total, watch._end = self.total, self._end
+        return watch
+
+    def end(self) -> None:
+        """The request, or this part of it, is done."""
+        self._clock.end(self)
 
     def limit(self, seconds: float) -> None:
         """From now on, wait at most so long; then the task is cancelled and `expired` is set."""
         until = self._clock.now + TICK + seconds
         self.until = until if until < self._end else self._end
+
+    @property
+    def now(self) -> float:
+        """The time, a tick old at most."""
+        return self._clock.now
+
+    @property
+    def remaining(self) -> float:
+        """Seconds that are left for all further waits."""
+        return self._end - self._clock.now
 
     @property
     def over(self) -> bool:

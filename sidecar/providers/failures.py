@@ -19,6 +19,9 @@ _KINDS = {
     410: FailureKind.NOT_FOUND,
     413: FailureKind.TOO_LARGE,
     429: FailureKind.RATE_LIMITED,
+    502: FailureKind.BAD_GATEWAY,
+    503: FailureKind.UNAVAILABLE,
+    504: FailureKind.BAD_GATEWAY,
     529: FailureKind.OVERLOADED,
 }
 

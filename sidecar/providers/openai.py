@@ -294,9 +294,8 @@ class Reader:
         while place < len(block) and not self._done:
             if self._committed:
                 mark = _first(block, place, self._marks)
-                last = block.rfind(b"\n\n", place, mark) if mark >= 0 else len(block) - 2
-                plain = last + 2
-                if last >= 0 and plain > place:
+                plain = block.rfind(b"\n\n", place, mark) + 2 if mark >= 0 else _last_event(block)
+                if plain > max(place, 1):
                     out.append(Delta(wire=block[place:plain], content=True))
                     place = plain
                     continue
@@ -359,15 +358,20 @@ _SPACED = _Marks((b'"usage": {', b'"error"', b"\r"), (b'"finish_reason": "', b"[
 
 
 def _plain(block: bytes, marks: _Marks) -> bool:
-    """Whether a block of whole events may pass as it is."""
+    """Whether a block of whole events may pass as it is. Of its events only the last is looked at closely."""
     for mark in marks.anywhere:
         if mark in block:
             return False
-    start = block.rfind(b"\n\n", 0, len(block) - 2)
-    while start >= 0 and block.startswith(b":", start + 2):  # a comment: what was said last stands before it
-        start = block.rfind(b"\n\n", 0, start)
-    tail = block[max(start, 0) :]
-    return marks.last[0] not in tail and marks.last[1] not in tail
+    start = _last_event(block)
+    tail = block[start:]
+    whole = tail.startswith(b"data:") and tail.endswith(b"}\n\n")
+    return whole and marks.last[0] not in tail and marks.last[1] not in tail
+
+
+def _last_event(block: bytes) -> int:
+    """Where the last event of a block begins."""
+    place = block.rfind(b"\n\n", 0, -2)
+    return place + 2 if place >= 0 else 0
 
 
 def _first(block: bytes, start: int, marks: _Marks) -> int:

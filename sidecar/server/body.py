@@ -1,5 +1,6 @@
 """Reading a request from ASGI within bounds: headers, body, and who is calling."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 MAX_HEADER = 16 * 1024
+_TIMEOUT = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(s|ms|)")
+_LONGEST = 86400.0
 _SINGLE = frozenset({"authorization", "x-api-key", "content-length", "content-type", "host"})
 _LOOPBACK = ("127.", "::1", "::ffff:127.")
 
@@ -68,6 +71,19 @@ def too_slow(seconds: float) -> Problem:
     """The answer to a body that did not arrive in time."""
     message = f"The body did not arrive within {seconds:g} s."
     return Problem(408, "invalid_request_error", message, "body_timeout")
+
+
+def deadline(headers: Mapping[str, str]) -> float | Problem | None:
+    """The seconds that the caller gives its request: `x-request-timeout: 20`, `1.5` or `800ms`; None when it does not
+    say."""
+    text = headers.get("x-request-timeout")
+    if text is None:
+        return None
+    found = _TIMEOUT.fullmatch(text.strip())
+    value = float(found[1]) / (1000 if found[2] == "ms" else 1) if found else 0.0
+    if not 0 < value <= _LONGEST:
+        return _invalid("The header `x-request-timeout` is a number of seconds, such as 30, 1.5 or 800ms.")
+    return value
 
 
 def client_ip(scope: Scope) -> str:

@@ -8,7 +8,8 @@ from math import inf
 from time import perf_counter, time
 
 from ..call import Call
-from ..chat import Delta, Failure, FailureKind, Problem
+from ..chat import Completion, Delta, Failure, FailureKind, Problem
+from ..engine.attempt import Errand
 from ..engine.execute import Execution
 from ..engine.failures import problem as failure_problem
 from ..engine.holder import Holder
@@ -28,6 +29,7 @@ from .body import (
     announced,
     client_ip,
     credential,
+    deadline,
     is_loopback,
     read_body,
     read_headers,
@@ -84,8 +86,8 @@ class ChatRoute:
             self._settler.health.wake(call.now)
             end = walk(live.graph, call)
             if end == "execute":
-                execution = Execution(live, call, self._upstream, self._surface.protocol, watch)
-                await self._execute(execution, sent, watch, started)
+                execution = Execution(Errand(live, call, self._upstream, self._surface.protocol), watch)
+                await self._execute(execution, sent, started)
             else:
                 await self._answer(live, call, end, sent, started)
         except HungUpError:
@@ -106,11 +108,17 @@ class ChatRoute:
             return Problem(405, "invalid_request_error", "Use POST here.", "method_not_allowed")
         if self.draining:
             return Problem(503, "api_error", "The gateway is shutting down.", "draining", retry_after=1.0)
+        if len(self.watches) > live.running_limit:
+            message = "The gateway has as many requests as it may run at once."
+            return Problem(503, "overloaded_error", message, "too_many_running", retry_after=1.0)
         headers = read_headers(scope["headers"])
         return headers if isinstance(headers, Problem) else unreadable(headers, live.body_limit) or headers
 
     def _call(self, scope: Scope, headers: Mapping[str, str], body: bytes, live: Live) -> Call | Problem:
         """The request as a Call, or what is wrong with it."""
+        timeout = deadline(headers)
+        if isinstance(timeout, Problem):
+            return timeout
         chat = self._surface.parse(body)
         if isinstance(chat, Invalid):
             return Problem(400, "invalid_request_error", chat.message, chat.code, chat.param)
@@ -126,6 +134,7 @@ class ChatRoute:
             ip=address,
             credential=credential(headers),
             local=is_loopback(address),
+            timeout=timeout,
         )
 
     async def _answer(self, live: Live, call: Call, end: str, sent: Sent, started: float) -> None:
@@ -140,15 +149,16 @@ class ChatRoute:
                 (b"x-sidecar-cost-usd", b"0"),
                 (b"x-sidecar-attempts", b"0"),
             ]
+            self._settler.settle(live, call, (), Ending(200, started, perf_counter()))
             await sent.whole(200, headers, hit.body)
         else:
-            await sent.problem(self._surface, call.refusal or _NO_END, headers)
-        self._settler.settle(live, call, (), Ending(sent.status, started, perf_counter()))
+            refusal = call.refusal or _NO_END
+            self._settler.settle(live, call, (), Ending(refusal.status, started, perf_counter()))
+            await sent.problem(self._surface, refusal, headers)
 
-    async def _execute(self, execution: Execution, sent: Sent, watch: Watch, started: float) -> None:
-        """Ask providers; whatever happens, settle once."""
-        live, call, attempts = execution.live, execution.call, execution.attempts
-        body: bytes | None = None
+    async def _execute(self, execution: Execution, sent: Sent, started: float) -> None:
+        """Ask providers; whatever happens, settle once, and before the last byte: who has an answer has its row."""
+        live, call, attempts = execution.errand.live, execution.errand.call, execution.attempts
         try:
             failure = await execution.commit()
             overhead = perf_counter() - started
@@ -157,38 +167,48 @@ class ChatRoute:
             if failure is not None:
                 trouble = failure_problem(failure, attempts[-1].route.provider, failure.message)
                 headers = call_headers(call, live, overhead) + attempt_headers(attempts, None)
+                self._settle(execution, trouble.status, started)
                 await sent.problem(self._surface, trouble, headers)
-            elif execution.completion is not None:
-                body = self._surface.complete(execution.completion, attempts[-1].route.model.id, call.id, call.now)
+            elif call.chat.stream:
+                await self._stream(execution, sent, started, overhead)
+            else:
+                completion = execution.completion or Completion()
+                body = self._surface.complete(completion, attempts[-1].route.model.id, call.id, call.now)
                 headers = call_headers(call, live, overhead)
                 headers += attempt_headers(attempts, bill(call, attempts).text)
                 headers.append(JSON)
+                self._settle(execution, 200, started, body)
                 await sent.whole(200, headers, body)
-            else:
-                body = await self._stream(execution, sent, overhead)
         except asyncio.CancelledError:
             _cancelled(execution)
-            if not watch.left():
+            if not execution.watch.left():
                 raise  # the gateway stops
         finally:
             execution.close()
-            if not (attempts and attempts[-1].billed):
-                bill(call, attempts)
-            content_type = "text/event-stream; charset=utf-8" if call.chat.stream else "application/json"
-            ending = Ending(sent.status or 499, started, perf_counter(), watch.hung_up, body, content_type)
-            self._settler.settle(live, call, attempts, ending)
+            self._settle(execution, sent.status or 499, started)
 
-    async def _stream(self, execution: Execution, sent: Sent, overhead: float) -> bytes | None:
-        """Deltas to the caller as they come. Returns all bytes when they are worth caching."""
-        call, attempts = execution.call, execution.attempts
+    def _settle(self, execution: Execution, status: int, started: float, body: bytes | None = None) -> None:
+        if execution.settled:
+            return
+        execution.settled = True
+        call, attempts = execution.errand.call, execution.attempts
+        if not (attempts and attempts[-1].billed):
+            bill(call, attempts)
+        content_type = "text/event-stream; charset=utf-8" if call.chat.stream else "application/json"
+        ending = Ending(status, started, perf_counter(), execution.watch.hung_up, body, content_type)
+        self._settler.settle(execution.errand.live, call, attempts, ending)
+
+    async def _stream(self, execution: Execution, sent: Sent, started: float, overhead: float) -> None:
+        """Deltas to the caller as they come; all bytes are kept while they may be worth caching."""
+        call, attempts = execution.errand.call, execution.attempts
         attempt = attempts[-1]
         encoder = self._surface.encoder(call.chat, attempt.route.model.id, call.id, call.now)
-        headers = call_headers(call, execution.live, overhead)
+        headers = call_headers(call, execution.errand.live, overhead)
         headers += [*attempt_headers(attempts, None), SSE]
         await sent.head(200, headers)
         kept: list[bytes] | None = [] if call.cache_key is not None else None
         send = sent.send  # a chunk passes here a thousand times: no layer more than it needs
-        deltas: Sequence[Delta] | None = execution.pending
+        deltas: Sequence[Delta] | None = attempt.pending
         while deltas is not None:
             data = encoder.encode(deltas)
             if data:
@@ -196,14 +216,15 @@ class ChatRoute:
                 kept = _keep(kept, data)
             if attempt.failure is not None:
                 trouble = failure_problem(attempt.failure, attempt.route.provider, attempt.failure.message)
+                self._settle(execution, 200, started)
                 await send({"type": "http.response.body", "body": encoder.error(trouble), "more_body": False})
-                return None
-            deltas = await execution.more()
+                return
+            deltas = await attempt.more()
         total = bill(call, attempts)
         last = encoder.done(total.usage, total.text)
-        await send({"type": "http.response.body", "body": last, "more_body": False})
         kept = _keep(kept, last)
-        return None if kept is None else b"".join(kept)
+        self._settle(execution, 200, started, None if kept is None else b"".join(kept))
+        await send({"type": "http.response.body", "body": last, "more_body": False})
 
 
 _CUT_OFF = Problem(400, "invalid_request_error", "The body ended before it was complete.", "incomplete_body")
@@ -212,9 +233,9 @@ _NO_END = Problem(500, "api_error", "The policy refused this request without say
 
 def _cancelled(execution: Execution) -> None:
     """The caller hung up, or the gateway stops: that is how the running attempt ended."""
-    execution.close()
-    if execution.attempts and execution.attempts[-1].failure is None:
-        execution.attempts[-1].failure = Failure(FailureKind.CANCELLED, "broken off from this side")
+    for attempt in execution.attempts:
+        if not attempt.ended:
+            attempt.fail(Failure(FailureKind.CANCELLED, "broken off from this side"))
 
 
 def _keep(kept: list[bytes] | None, data: bytes) -> list[bytes] | None:

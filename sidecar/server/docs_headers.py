@@ -13,6 +13,7 @@ REQUEST_HEADERS: dict[str, tuple[str, list[str]]] = {
         "Any text that stays the same through a conversation; rules read it as `conversation`.",
         ["support-4711"],
     ),
+    "x-request-timeout": ("Seconds that the whole chain may take: 20, 1.5 or 800ms. Then 504.", ["20"]),
     "x-sidecar-route": ("`off`: only the named model, no fallback.", ["off"]),
 }
 """Name -> what it does, and examples."""

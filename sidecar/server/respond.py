@@ -8,7 +8,7 @@ from typing import Any
 
 from ..call import Call
 from ..chat import Problem
-from ..engine.execute import Attempt
+from ..engine.attempt import Attempt
 from ..engine.route import Live
 from ..surfaces.base import Surface
 from .body import Send

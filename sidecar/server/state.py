@@ -21,7 +21,8 @@ from ..engine.settle import Settler
 from ..engine.upstream import Upstream
 from ..gateway import Gateway
 from ..policy import Loaded
-from ..stores.memory import LiveHealth, MemoryCounters
+from ..stores.health import LiveHealth
+from ..stores.memory import MemoryCounters
 from ..stores.sqlite import SQLiteLedger
 from ..surfaces.openai_chat import OpenAIChat
 from .chat_route import ChatRoute
@@ -75,7 +76,7 @@ async def running(
     if isinstance(live, list):
         raise RefusedError(loaded.render(live))
     ledger = _open_ledger(_database(entry, gateway, environ))
-    metrics = Metrics(ledger)
+    metrics = Metrics(ledger, stores.health)
     log = Log(sink or sys.stderr.buffer, time.time)
     holder = Holder(live, metrics, log, time.time)
     records = Records(ledger, metrics, log if gateway.access_log else None, asyncio.get_running_loop())

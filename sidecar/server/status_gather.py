@@ -9,7 +9,7 @@ from ..gateway import Provider
 from ..registry.index import Model
 from ..registry.price import usd
 from ..render import edges
-from ..stores.memory import LiveHealth
+from ..stores.health import LiveHealth
 from .state import Running
 from .status_data import KeyState, ModelState, ModelStatus, ProviderStatus, ReloadStatus, Stage, Status
 from .status_figures import Reading

@@ -1,31 +1,104 @@
 """`kind: fallback`: in which order models are tried, how often, and how long each wait may last."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
 from ..call import Call, Plan
+from ..chat import FailureKind
 from ..chat import Problem as Refusal
 from ..config.codes import Code
 from ..registry.index import Model
-from ..spec import Duration, Name, Spec, seconds
+from ..spec import Duration, Name, Percent, Spec, seconds
 from .base import EXECUTE, REFUSE, Problem, Run, Scope, StageSpec, among, unknown_model
+
+Reaction = Literal["retry", "fall_back", "fail"]
 
 
 class Backoff(Spec, frozen=True):
-    """Exponential, with full jitter."""
+    """Exponential, with full jitter. A provider's retry-after is waited for, unless it is longer than `max`."""
 
     initial: Duration = "250ms"
     max: Duration = "4s"
 
 
 class Timeouts(Spec, frozen=True):
-    """How long to wait: to connect, for the first token, between tokens, and for everything."""
+    """How long to wait: to connect, for the first token, between tokens, and for everything, the whole chain included.
+
+    A caller may shorten the last with `x-request-timeout`.
+    """
 
     connect: Duration = "5s"
     first_token: Duration = "60s"
     idle: Duration = "60s"
     total: Duration = "10m"
+
+
+class Failures(Spec, frozen=True):
+    """What follows from each failure before the first token; after it nothing is tried again. `retry`: the same model
+    again, then the next. `fall_back`: the next model at once. `fail`: tell the caller.
+
+    A caller's own 400 and a deadline that is over always fail: no other model is bothered with them.
+    """
+
+    refused: Annotated[Reaction, Meta(description="Nobody listens at the provider's address.")] = "retry"
+    dns: Annotated[Reaction, Meta(description="Its host name cannot be resolved.")] = "retry"
+    tls: Annotated[Reaction, Meta(description="No trusted TLS connection.")] = "fall_back"
+    connect_timeout: Annotated[Reaction, Meta(description="No connection within `timeouts.connect`.")] = "retry"
+    first_token_timeout: Annotated[Reaction, Meta(description="No token within `timeouts.first_token`.")] = "fall_back"
+    reset: Annotated[Reaction, Meta(description="The connection was closed before an answer.")] = "retry"
+    authentication: Annotated[Reaction, Meta(description="401 or 403: the gateway's key is not accepted.")] = (
+        "fall_back"
+    )
+    not_found: Annotated[Reaction, Meta(description="404: no such model or address.")] = "fall_back"
+    request_timeout: Annotated[Reaction, Meta(description="408.")] = "retry"
+    too_large: Annotated[Reaction, Meta(description="413: the request is too large.")] = "fail"
+    rate_limited: Annotated[Reaction, Meta(description="429.")] = "retry"
+    quota: Annotated[Reaction, Meta(description="429 or 402: the account has nothing left.")] = "fall_back"
+    server_error: Annotated[Reaction, Meta(description="500 and others without a name here.")] = "retry"
+    bad_gateway: Annotated[Reaction, Meta(description="502 or 504.")] = "retry"
+    unavailable: Annotated[Reaction, Meta(description="503.")] = "retry"
+    overloaded: Annotated[Reaction, Meta(description="529, or the provider's own word for it.")] = "retry"
+    stream_error: Annotated[Reaction, Meta(description="An error event in a stream.")] = "retry"
+    malformed: Annotated[Reaction, Meta(description="An answer that cannot be read.")] = "retry"
+    truncated: Annotated[Reaction, Meta(description="An answer that breaks off.")] = "retry"
+    empty: Annotated[
+        Reaction, Meta(description="No content. When all were empty, the caller gets the empty answer.")
+    ] = "retry"
+    content_filter: Annotated[Reaction, Meta(description="Refused, or emptied, by the provider's content filter.")] = (
+        "fail"
+    )
+    context_overflow: Annotated[
+        Reaction, Meta(description="Too long for the model; the next is one with a larger window.")
+    ] = "fall_back"
+    saturated: Annotated[Reaction, Meta(description="The provider's `concurrency` and `queue` are used up.")] = (
+        "fall_back"
+    )
+
+
+class RetryBudget(Spec, frozen=True):
+    """Retries of all requests together, so that an outage is not multiplied: a share of the requests, and a few a
+    second on top."""
+
+    share: Percent = 20
+    per_second: Annotated[float, Meta(ge=0, le=1000, description="Retries a second whatever the traffic.")] = 1
+
+
+class Breaker(Spec, frozen=True):
+    """When a model is left alone: after so many failures in a row, at such a share of failures among at least
+    `requests` in a `window`, or when its first token takes `slow_factor` times as long as it used to (0: never).
+
+    After `cooldown` one request tries it; when that fails too, the next cooldown is twice as long.
+    """
+
+    failures: Annotated[int, Meta(ge=1, le=1000)] = 5
+    error_rate: Annotated[float, Meta(gt=0, le=100, description="Per cent of the requests.")] = 50
+    requests: Annotated[int, Meta(ge=1, le=100_000)] = 20
+    window: Duration = "30s"
+    cooldown: Duration = "15s"
+    max_cooldown: Duration = "5m"
+    slow_factor: Annotated[float, Meta(ge=0, le=1000)] = 5
+    slow_floor: Annotated[Duration, Meta(description="Never called slow below it.")] = "2s"
 
 
 class Fallback(StageSpec, frozen=True, tag="fallback"):
@@ -36,6 +109,17 @@ class Fallback(StageSpec, frozen=True, tag="fallback"):
     retries: Annotated[int, Meta(ge=0, le=10, description="Tries of one model beyond the first.")] = 1
     backoff: Backoff = Backoff()
     timeouts: Timeouts = Timeouts()
+    failures: Failures = Failures()
+    retry_budget: RetryBudget = RetryBudget()
+    breaker: Breaker = Breaker()
+    hedge: Annotated[
+        str,
+        Meta(
+            pattern=r"^(off|p95|([0-9]+(\.[0-9]+)?(ms|s|m))+)$",
+            description="Ask the next model too when the first token is later than this, or than the model's p95.",
+            examples=["p95", "2s"],
+        ),
+    ] = "off"
 
     kind: ClassVar[str] = "fallback"
     outcomes: ClassVar = {"planned": EXECUTE, "none": REFUSE}
@@ -100,6 +184,7 @@ class Fallback(StageSpec, frozen=True, tag="fallback"):
 
     def _plan(self) -> Plan:
         times = self.timeouts
+        reactions = {FailureKind(name): getattr(self.failures, name) for name in self.failures.__struct_fields__}
         return Plan(
             retries=self.retries,
             backoff_initial=seconds(self.backoff.initial),
@@ -108,6 +193,9 @@ class Fallback(StageSpec, frozen=True, tag="fallback"):
             first_token=seconds(times.first_token),
             idle=seconds(times.idle),
             total=seconds(times.total),
+            retry=frozenset(kind for kind, reaction in reactions.items() if reaction == "retry"),
+            fall_back=frozenset(kind for kind, reaction in reactions.items() if reaction != "fail"),
+            hedge={"off": None, "p95": 0.0}[self.hedge] if self.hedge in ("off", "p95") else seconds(self.hedge),
         )
 
 

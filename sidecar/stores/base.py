@@ -59,7 +59,7 @@ class Cache(Protocol):
 
 
 class Health(Protocol):
-    """What is known of providers and models right now."""
+    """What is known of providers and models right now. Decisions read it; the calls that follow from them write it."""
 
     @property
     def down(self) -> Mapping[str, str]:
@@ -71,6 +71,23 @@ class Health(Protocol):
 
     def speed(self, model: str) -> float | None:
         """Learned output tokens a second, or None before the first answers."""
+
+    def first_token_p95(self, model: str) -> float | None:
+        """Seconds within which 19 of 20 first tokens came lately, or None before there were enough to say."""
+
+    def began(self, model: str) -> int:
+        """A call is about to be sent. Its ending hands the ticket back."""
+
+    def succeeded(self, model: str, now: float, first_token: float, ticket: int | None = None) -> None:
+        """The first token came, so many seconds after the call began."""
+
+    def failed(
+        self, model: str, reason: str, now: float, pause: float | None = None, ticket: int | None = None
+    ) -> None:
+        """A call failed through the model's fault; `pause` is how long its provider says to leave it alone."""
+
+    def released(self, model: str, ticket: int | None = None) -> None:
+        """A call ended and says nothing of the model."""
 
 
 class Keys(Protocol):

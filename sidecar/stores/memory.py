@@ -1,8 +1,7 @@
-"""Stores of one process: counters, exact cache, health, gateway keys. Bounded; touched only on the event loop."""
+"""Stores of one process: counters, exact cache, gateway keys. Bounded; touched only on the event loop."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from math import floor, log
 
 from .base import Entry, Principal, Quota
 
@@ -141,58 +140,3 @@ class MemoryKeys:
     def find(self, digest: bytes) -> Principal | None:
         """Who holds the key with this digest. The look-up's time tells of a hash, never of a key."""
         return self._keys.get(digest)
-
-
-class LiveHealth:
-    """Learned speeds, and what is down: providers without a key, models that keep failing or are rate limited."""
-
-    THRESHOLD = 5
-    COOLDOWN = 15.0
-    LONGEST = 3600.0
-    _SMOOTH = 0.2
-    _STEP = log(1.15)
-
-    def __init__(self) -> None:
-        self.down: dict[str, str] = {}
-        self.version = 0
-        self._speeds: dict[str, float] = {}
-        self._failures: dict[str, int] = {}
-        self._until: dict[str, float] = {}
-
-    def speed(self, model: str) -> float | None:
-        """Learned output tokens a second."""
-        return self._speeds.get(model)
-
-    def providers(self, reasons: Mapping[str, str]) -> None:
-        """Replace what is known of whole providers (a missing key); models' own state stays."""
-        self.down = {**{k: v for k, v in self.down.items() if k in self._until}, **reasons}
-
-    def succeeded(self, model: str, tokens_per_second: float | None) -> None:
-        """An answer came. The version changes only when the speed moved by about 15 %."""
-        self._failures.pop(model, None)
-        if self._until.pop(model, None) is not None:
-            self.down.pop(model, None)
-        if tokens_per_second is None or tokens_per_second <= 0:
-            return
-        old = self._speeds.get(model)
-        new = tokens_per_second if old is None else old + self._SMOOTH * (tokens_per_second - old)
-        self._speeds[model] = new
-        if old is None or floor(log(old) / self._STEP) != floor(log(new) / self._STEP):
-            self.version += 1
-
-    def failed(self, model: str, reason: str, now: float, pause: float | None = None) -> None:
-        """An attempt failed. After THRESHOLD in a row, or when the provider says how long, the model rests: for an
-        hour at most, whatever the provider says."""
-        count = self._failures[model] = self._failures.get(model, 0) + 1
-        if pause is not None or count >= self.THRESHOLD:
-            self._until[model] = now + min(pause if pause is not None else self.COOLDOWN, self.LONGEST)
-            self.down[model] = reason
-
-    def wake(self, now: float) -> None:
-        """Let models whose rest is over be tried again."""
-        if not self._until:
-            return
-        for model in [m for m, until in self._until.items() if until <= now]:
-            del self._until[model]
-            self.down.pop(model, None)
-            self._failures[model] = self.THRESHOLD - 1

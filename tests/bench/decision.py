@@ -15,7 +15,8 @@ from sidecar.engine.walk import walk
 from sidecar.features import extract
 from sidecar.policy import load
 from sidecar.stores.base import State
-from sidecar.stores.memory import LiveHealth, MemoryCache, MemoryCounters, MemoryKeys
+from sidecar.stores.health import LiveHealth
+from sidecar.stores.memory import MemoryCache, MemoryCounters, MemoryKeys
 from sidecar.surfaces.base import Invalid
 from sidecar.surfaces.openai_chat import OpenAIChat
 from tests.bench import wire

@@ -12,7 +12,8 @@ import pytest
 from sidecar.config.codes import EXPLAIN, Code
 from sidecar.engine.open import Stores, open_graph
 from sidecar.policy import load
-from sidecar.stores.memory import LiveHealth, MemoryCounters
+from sidecar.stores.health import LiveHealth
+from sidecar.stores.memory import MemoryCounters
 
 ROOT = Path(__file__).parents[2]
 BAD = ROOT / "tests" / "config" / "bad"

@@ -64,6 +64,8 @@ async def chained(retries: int = 0, **replies: Handler | list[Handler]) -> Async
         providers = {"up": up.url, "off": f"http://127.0.0.1:{free_port()}/v1"}
         models = {"m1": "up", "m2": "up", "gone": "off"}
         text = config(providers, models, policy, gateway="aliases: {fast: 'auto:speed', one: m1}")
+        # A window larger than that of m1: what did not fit there may fit here.
+        text = text.replace("upstream: m2, context: 100000", "upstream: m2, context: 200000")
         async with gateway(text, {"UP_KEY": UP_KEY}) as served, client(served.url) as http_:
             yield Chained(served, http_, up)
 
@@ -79,7 +81,7 @@ FAILURES: dict[str, tuple[Handler, str]] = {
     "403": (fails(403), "authentication"),
     "404": (fails(404), "not_found"),
     "redirect": (sends(http(302, b"", "location: http://127.0.0.1:1/")), "not_found"),
-    "html": (sends(HTML), "server_error"),
+    "html": (sends(HTML), "bad_gateway"),
     "no-json": (sends(http(200, b"hello")), "malformed"),
     "no-choices": (sends(http(200, b"{}")), "malformed"),
     "error-in-200": (sends(http(200, b'{"error": {"message": "no"}}')), "server_error"),
@@ -89,6 +91,17 @@ FAILURES: dict[str, tuple[Handler, str]] = {
     "silence": (stalls(), "first_token_timeout"),
     "overflow": (fails(400, code="context_length_exceeded"), "context_overflow"),
 }
+
+
+@looped
+async def test_what_overflows_a_window_is_not_sent_to_one_that_is_no_larger() -> None:
+    policy = CHAIN.replace("RETRIES", "1")
+    async with upstream(m1=fails(400, code="context_length_exceeded"), m2=says("second")) as up:
+        text = config({"up": up.url}, {"m1": "up", "m2": "up", "gone": "up"}, policy)
+        async with gateway(text, {"UP_KEY": UP_KEY}) as served, client(served.url) as http_:
+            response = await http_.post(CHAT, json={"model": "m1", "messages": HELLO})
+            assert envelope(response)["code"] == "context_length_exceeded"
+            assert response.headers["x-sidecar-attempts"] == "1"
 
 
 @pytest.mark.parametrize("case", FAILURES)
@@ -149,7 +162,7 @@ LATE: dict[str, tuple[bytes | None, str]] = {
     "cut": (b"", "truncated"),
     "ended-without-marker": (b"0\r\n\r\n", "truncated"),
     "error-event": (chunked(b'data: {"error":{"message":"no"}}\n\n'), "stream_error"),
-    "garbage": (chunked(b"data: {nope\n\n"), "truncated"),
+    "garbage": (chunked(b"data: {nope\n\n"), "malformed"),
     "silence": (None, "idle_timeout"),
 }
 

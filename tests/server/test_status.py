@@ -133,14 +133,14 @@ def test_a_model_that_rests_is_shown_with_its_reason_until_its_rest_is_over(tmp_
             models = (await http.get("/status.json")).json()["models"]
             return next(m for m in models if m["id"] == "gpt-4o-mini")
 
-        health.succeeded("gpt-4o-mini", 77.77)
+        health.learned("gpt-4o-mini", 77.77)
         health.failed("gpt-4o-mini", "rate_limited at the last try", now, pause=60)
         assert (await model())["state"] == "resting"
         assert (await model())["learned_speed"] == 77.8
         page = checked(await http.get("/status"))
         assert "rate_limited at the last try" in page.text
         assert "77.8" in page.text
-        health.failed("gpt-4o-mini", "rate_limited at the last try", now - 61, pause=60)
+        health.wake(now + 61)
         assert (await model())["state"] == "ready"
 
     run(tmp_path, check)

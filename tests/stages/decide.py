@@ -16,7 +16,8 @@ from sidecar.identity.keys import digest
 from sidecar.policy import Loaded, load
 from sidecar.stages.authenticate import Authenticate
 from sidecar.stores.base import Principal, State
-from sidecar.stores.memory import LiveHealth, MemoryCache, MemoryCounters, MemoryKeys
+from sidecar.stores.health import LiveHealth
+from sidecar.stores.memory import MemoryCache, MemoryCounters, MemoryKeys
 from sidecar.surfaces.openai_chat import OpenAIChat
 
 PROVIDERS = """\

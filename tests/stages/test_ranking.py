@@ -10,7 +10,7 @@ from sidecar.registry.card import Price
 from sidecar.registry.index import Model
 from sidecar.registry.price import price_on
 from sidecar.stages.ranking import SHARES, Ranking, Weights
-from sidecar.stores.memory import LiveHealth
+from sidecar.stores.health import LiveHealth
 
 DAY = date(2026, 1, 1)
 PRICE = st.one_of(st.just(0.0), st.floats(0.001, 2000))

@@ -199,9 +199,9 @@ def test_learned_speeds_change_the_order() -> None:
     compiled = graph("kind: score\nstrategy: speed\n", ONE)
     stores = state(compiled)
     assert [m.id for m in decide(compiled, stores=stores)[1].chain] == ["small", "middle", "large"]
-    stores.health.succeeded("large", 1000.0)  # type: ignore[attr-defined]
+    stores.health.learned("large", 1000.0)  # type: ignore[attr-defined]
     assert [m.id for m in decide(compiled, stores=stores)[1].chain] == ["large", "small", "middle"]
-    stores.health.succeeded("large", 1010.0)  # type: ignore[attr-defined]
+    stores.health.learned("large", 1010.0)  # type: ignore[attr-defined]
     assert stores.health.version == 1  # too little to sort again for
 
 

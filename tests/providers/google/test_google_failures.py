@@ -73,7 +73,7 @@ TABLE: list[tuple[int, bytes, Kind, float | None]] = [
     (503, error(503, "UNAVAILABLE", "The model is overloaded. Please try again later."), Kind.OVERLOADED, None),
     (503, b"upstream connect error", Kind.OVERLOADED, None),
     (504, error(504, "DEADLINE_EXCEEDED", "Deadline expired"), Kind.SERVER_ERROR, None),
-    (502, b"<html><body><h1>Bad Gateway</h1></body></html>", Kind.SERVER_ERROR, None),
+    (502, b"<html><body><h1>Bad Gateway</h1></body></html>", Kind.BAD_GATEWAY, None),
     (429, b"", Kind.RATE_LIMITED, None),
 ]
 

@@ -200,7 +200,7 @@ def test_an_endless_line_does_not_eat_the_memory() -> None:
         (429, b'{"error":"you have reached your weekly usage limit"}', FailureKind.QUOTA),
         (429, b'{"error":"too many requests"}', FailureKind.RATE_LIMITED),
         (500, b'{"error":"llama runner process has terminated"}', FailureKind.SERVER_ERROR),
-        (502, b"<html><title>502 Bad Gateway</title></html>", FailureKind.SERVER_ERROR),
+        (502, b"<html><title>502 Bad Gateway</title></html>", FailureKind.BAD_GATEWAY),
         (503, b'{"error":"server busy, please try again.  maximum pending requests exceeded"}', FailureKind.OVERLOADED),
         (503, b"", FailureKind.OVERLOADED),
     ],
