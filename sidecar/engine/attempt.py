@@ -65,7 +65,7 @@ class Attempt:
         self._answer: Answer | None = None
         self._reader: StreamReader | None = None
         self._gate = route.gate
-        self._ticket: int | None = None
+        self._ticket = 0
         self.route = route
         self.number = number
         self.watch = watch

@@ -27,8 +27,8 @@ class Gate:
         return len(self._turns)
 
     def enter_now(self) -> bool:
-        """Take a place if one is free; never past somebody who waits."""
-        if self._turns or not self._free():
+        """Take a place if one is free. While somebody waits none is."""
+        if not self._free():
             return False
         self._running += 1
         return True
@@ -37,12 +37,12 @@ class Gate:
         """Take a place, or wait so long for one. False when the queue is full or the wait is over."""
         if self.enter_now():
             return True
-        if seconds <= 0 or len(self._turns) >= self._queue:
+        if len(self._turns) >= self._queue:
             return False
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[bool] = loop.create_future()
         self._turns[turn] = None
-        timer = loop.call_later(seconds, self._give_up, turn)
+        timer = loop.call_later(seconds, _give_up, turn)
         entered = False
         try:
             entered = await turn
@@ -73,11 +73,12 @@ class Gate:
     def _admit(self) -> None:
         while self._turns and self._free():
             turn, _ = self._turns.popitem(last=False)
-            if not turn.done():  # else its caller was cancelled, and has not got round to leaving the queue
+            if not turn.done():  # else its caller gave up, and has not got round to leaving the queue
                 self._running += 1
                 turn.set_result(True)
 
-    def _give_up(self, turn: asyncio.Future[bool]) -> None:
-        self._turns.pop(turn, None)
-        if not turn.done():
-            turn.set_result(False)
+
+def _give_up(turn: asyncio.Future[bool]) -> None:
+    """The wait is over, unless a place was given in the same breath."""
+    if not turn.done():
+        turn.set_result(False)

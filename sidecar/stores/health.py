@@ -321,7 +321,7 @@ class LiveHealth:
 
     def _open(self, model: str, breaker: _Breaker, reason: str, until: float) -> None:
         breaker.state = "open"
-        breaker.probing = breaker.slow = False
+        breaker.probing = False
         breaker.spent = breaker.epoch
         self._rest(model, breaker, reason, until)
 

@@ -182,6 +182,25 @@ def test_an_ending_without_a_ticket_is_the_running_call_s() -> None:
         assert health.breakers() == state().breakers()
 
 
+def test_a_call_that_ends_twice_does_not_end_the_rest_it_began() -> None:
+    health, ticket = probing()
+    health.failed("m", "worse", 16.0, None, ticket)
+    health.released("m", ticket)
+    health.succeeded("m", 16.0, WAIT, ticket)
+    assert health.down == {"m": "worse"}
+
+
+def test_what_came_before_a_rest_is_not_held_against_the_model() -> None:
+    health = LiveHealth()
+    for _ in range(10):
+        answer(health, 1, 100.0)
+        fail(health, 1, 100.0)
+    health.wake(114.0 + SHORTEST)
+    answer(health, 1, 115.0)
+    fail(health, 2, 116.0)
+    assert health.breakers() == {"m": "closed"}
+
+
 def test_rests_double_while_probes_fail_up_to_a_bound() -> None:
     health, now = opened(), 0.0
     for seconds in (15, 30, 60, 120, 240, 300, 300):
@@ -277,10 +296,10 @@ def test_models_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert health.speed("m0") is None
 
 
-def lived(usual: float, plan: BreakerPlan = PLAN) -> LiveHealth:
-    """A model that answered once a second for five minutes, up to 300."""
+def lived(usual: float, plan: BreakerPlan = PLAN, until: int = 300) -> LiveHealth:
+    """A model that answered once a second, from 0 on."""
     health = LiveHealth(plan)
-    for now in range(300):
+    for now in range(until):
         answer(health, 1, float(now), usual)
     return health
 
@@ -309,18 +328,27 @@ def test_a_model_rests_when_it_is_much_slower_than_usual(
 
 
 def test_a_new_model_has_no_usual_to_be_slower_than() -> None:
-    health = LiveHealth()
-    answer(health, 15, 0.0, 0.1)
-    answer(health, 100, 20.0, 30.0)
-    assert health.down == {}
+    for known, state in ((19, "closed"), (20, "open")):
+        health = LiveHealth()
+        answer(health, known, 0.0, 0.1)
+        answer(health, 100, 40.0, 30.0)
+        assert health.breakers() == {"m": state}
 
 
-def test_some_slow_answers_among_many_are_nothing() -> None:
-    health = lived(0.5)
+@pytest.mark.parametrize(("usual", "most", "some"), [(0.5, 0.5, 15.0), (0.1, 1.0, 4.0)])
+def test_some_slow_answers_among_many_are_nothing(usual: float, most: float, some: float) -> None:
+    health = lived(usual)
     for _ in range(30):
-        answer(health, 19, 400.0)
-        answer(health, 1, 400.0, 15.0)
+        answer(health, 19, 400.0, most)
+        answer(health, 1, 400.0, some)
     assert health.down == {}
+
+
+def test_what_is_judged_is_not_part_of_what_is_usual() -> None:
+    health = lived(0.5)
+    answer(health, 10, 331.0, 10.0)
+    answer(health, 10, 346.0, 10.0)
+    assert health.down == {"m": "slow: 10.0 s to the first token, 0.5 s is usual"}
 
 
 def test_a_slow_model_is_closed_by_a_quick_probe_only() -> None:
@@ -335,15 +363,24 @@ def test_a_slow_model_is_closed_by_a_quick_probe_only() -> None:
 
 
 def test_a_model_that_is_slow_for_good_is_slow_as_usual_some_day() -> None:
-    health = lived(0.5)
-    answer(health, 20, 400.0, 8.0)
-    now = 400.0
-    while health.breakers() != {"m": "closed"}:
+    health, now = lived(0.5, until=10_000), 10_100.0
+    answer(health, 20, now, 8.0)
+    while health.breakers() != {"m": "closed"} and now < 20_000:
         now += 1.0
         health.wake(now)
         if not health.down:
             answer(health, 1, now, 8.0)
-    assert 60 < now - 400 < 3600
+    assert 60 < now - 10_100 < 3600
+
+
+def test_a_slow_model_that_fails_its_probe_is_slow_still() -> None:
+    health = lived(0.5)
+    answer(health, 20, 400.0, 10.0)
+    health.wake(415.0)
+    fail(health, 1, 415.0)
+    health.wake(445.0)
+    answer(health, 1, 445.0, 10.0)
+    assert health.down["m"].startswith("slow: 10.0 s")
 
 
 def test_a_slow_answer_closes_what_rested_for_failing() -> None:
