@@ -24,6 +24,7 @@ class Plan(Struct, frozen=True):
     backoff_max: float = 4.0
     connect: float = 5.0
     first_token: float = 60.0
+    answer: float = 300.0
     idle: float = 60.0
     total: float = 600.0
     retry: frozenset[FailureKind] = frozenset()

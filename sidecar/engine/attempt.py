@@ -55,9 +55,9 @@ class Attempt:
     """
 
     __slots__ = (
-        "_answer", "_errand", "_gate", "_reader", "_ticket", "billed", "completion", "ended", "event_size", "failure",
-        "finish_reason", "first_token", "lost", "nano", "number", "output_seen", "passed", "pending", "route",
-        "started", "status", "usage", "watch",
+        "_answer", "_errand", "_gate", "_reader", "_ticket", "billed", "completion", "empty", "ended", "event_size",
+        "failure", "finish_reason", "first_token", "lost", "nano", "number", "output_seen", "passed", "pending",
+        "route", "started", "status", "usage", "watch",
     )  # fmt: skip
 
     def __init__(self, errand: Errand, route: Route, number: int, watch: Watch) -> None:
@@ -82,6 +82,7 @@ class Attempt:
         self.nano: int | None = 0
         self.billed = False
         self.lost: tuple[str, ...] = ()
+        self.empty = False
         self.completion: Completion | None = None
         self.pending: Sequence[Delta] = ()
 
@@ -100,7 +101,8 @@ class Attempt:
             self.lost = outgoing.lost + self._unknown_fields()
         except RecursionError:
             return self.fail(Failure(FailureKind.BAD_REQUEST, "the body is nested too deeply"))
-        watch.limit(call.plan.first_token)
+        wait = call.plan.first_token if call.chat.stream else call.plan.answer
+        watch.limit(wait)
         failure: Failure | None
         try:
             answer = self._answer = await self._errand.upstream.post(outgoing, call.plan.connect)
@@ -115,7 +117,7 @@ class Attempt:
         except asyncio.CancelledError:
             if not watch.ours():
                 raise
-            failure = self._late(FailureKind.FIRST_TOKEN_TIMEOUT, call.plan.first_token)
+            failure = self._late(FailureKind.FIRST_TOKEN_TIMEOUT, wait)
         except FAULTS as fault:
             failure = network_failure(fault)
         watch.until = inf
@@ -265,6 +267,7 @@ class Attempt:
             if FailureKind.CONTENT_FILTER in call.plan.fall_back:
                 return Failure(FailureKind.CONTENT_FILTER, "the provider's content filter left nothing")
         elif self.finish_reason in _UNFINISHED and call.chat.messages[-1].role == "user":
+            self.output_seen = self.passed = 0
             return Failure(FailureKind.EMPTY, "the answer is empty")
         return None
 

@@ -15,6 +15,7 @@ from .route import Route
 from .watch import Watch
 
 _NOBODY = Failure(FailureKind.NOT_FOUND, "the chain is empty")
+_SLOWER = Failure(FailureKind.CANCELLED, "another model was quicker")
 
 
 class Execution:
@@ -48,7 +49,7 @@ class Execution:
                 continue
             route = live.routes[model.id]
             tried = await (self._try(route) if plan.hedge is None or not chain else self._hedged(route, plan.hedge))
-            if tried is not None and plan.retries and tried.kind in plan.retry:
+            if tried is not None and plan.retries and tried.kind in plan.retry and self.attempts[-1].route is route:
                 tried = await retried(tried, lambda to=route: self._try(to), plan, self._worth)  # type: ignore[misc]
             if tried is None:
                 return None
@@ -97,7 +98,7 @@ class Execution:
         last = self.attempts[-1] if self.attempts else None
         if failure.kind is not FailureKind.EMPTY or last is None:
             return failure
-        last.failure = None
+        last.failure, last.empty = None, True
         return None
 
     async def _hedged(self, route: Route, after: float) -> Failure | None:
@@ -111,16 +112,13 @@ class Execution:
             done, _ = await asyncio.wait(runs, timeout=delay)
             if not done and (rival := self._rival()) is not None:
                 runs.add(asyncio.create_task(self._apart(rival)))
-            failure: Failure | None = _NOBODY
+            ended: list[tuple[Attempt, Failure | None]] = []
             while runs:
                 done, runs = await asyncio.wait(runs, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    winner, failure = task.result()
-                    if failure is None:
-                        self._shown(winner)
-                    if failure is None or failure.kind not in self.errand.call.plan.fall_back:
-                        return failure
-            return failure
+                ended += [task.result() for task in done]
+                if self._decided(ended):
+                    break
+            return self._choice(ended)
         finally:
             for task in runs:
                 task.cancel()
@@ -145,14 +143,27 @@ class Execution:
             try:
                 return attempt, await attempt.run()
             except asyncio.CancelledError:
-                attempt.fail(Failure(FailureKind.CANCELLED, "another model was quicker"))
+                attempt.fail(_SLOWER)
                 raise
         finally:
             watch.until = inf
             watch.end()
 
-    def _shown(self, winner: Attempt) -> None:
-        """From here on the caller's own watch counts for it, and it is the last."""
-        winner.watch = self.watch
-        self.attempts.remove(winner)
-        self.attempts.append(winner)
+    def _decided(self, ended: list[tuple[Attempt, Failure | None]]) -> bool:
+        """Whether no other attempt need be waited for: one answered, or failed in a way that ends the call."""
+        return any(failure is None or failure.kind not in self.errand.call.plan.fall_back for _, failure in ended)
+
+    def _choice(self, ended: list[tuple[Attempt, Failure | None]]) -> Failure | None:
+        """Of attempts side by side, an answer before a failure, and a failure that ends the call before others.
+        From here on the caller's own watch counts for the chosen, and it is the last."""
+        fall_back = self.errand.call.plan.fall_back
+        chosen, failure = min(
+            ended, key=lambda pair: 0 if pair[1] is None else 1 if pair[1].kind not in fall_back else 2
+        )
+        for attempt, other in ended:
+            if attempt is not chosen and other is None:  # both answered in the same turn of the loop
+                attempt.fail(_SLOWER)
+        chosen.watch = self.watch
+        self.attempts.remove(chosen)
+        self.attempts.append(chosen)
+        return failure

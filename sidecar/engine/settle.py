@@ -90,8 +90,14 @@ def _correct_counters(call: Call, attempts: Sequence[Attempt]) -> None:
 
 
 def _fill_cache(call: Call, attempt: Attempt, ending: Ending) -> None:
-    """Whole answers only: never one that was cut, filtered or failed."""
-    if call.cache_key is None or ending.body is None or attempt.failure is not None or ending.cancelled:
+    """Whole answers only: never one that was cut, filtered, failed or empty."""
+    if (
+        call.cache_key is None
+        or ending.body is None
+        or attempt.failure is not None
+        or ending.cancelled
+        or attempt.empty
+    ):
         return
     if attempt.finish_reason not in ("stop", "tool_calls"):
         return

@@ -23,13 +23,15 @@ class Backoff(Spec, frozen=True):
 
 
 class Timeouts(Spec, frozen=True):
-    """How long to wait: to connect, for the first token, between tokens, and for everything, the whole chain included.
+    """How long to wait: to connect, for a stream's first token, for a whole answer (which takes as long as all of its
+    tokens; five times `first_token` when absent), between tokens, and for everything, the whole chain included.
 
     A caller may shorten the last with `x-request-timeout`.
     """
 
     connect: Duration = "5s"
     first_token: Duration = "60s"
+    answer: Duration | None = None
     idle: Duration = "60s"
     total: Duration = "10m"
 
@@ -191,6 +193,7 @@ class Fallback(StageSpec, frozen=True, tag="fallback"):
             backoff_max=seconds(self.backoff.max),
             connect=seconds(times.connect),
             first_token=seconds(times.first_token),
+            answer=seconds(times.answer) if times.answer is not None else 5 * seconds(times.first_token),
             idle=seconds(times.idle),
             total=seconds(times.total),
             retry=frozenset(kind for kind, reaction in reactions.items() if reaction == "retry"),
