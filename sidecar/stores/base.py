@@ -4,18 +4,23 @@ The decision reads stores and writes none but counters; `State` is what it is ha
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 
 class Principal(Struct, frozen=True):
-    """Who is calling: the gateway key's name, its tenant and labels. `models` empty means all are allowed."""
+    """Who is calling: the gateway key's name, its tenant and labels. `models` empty means all are allowed.
+
+    Of who holds a token `key` is `<issuer's name>|<subject>`, which no gateway key can be called, and `claims` is all
+    that the token says.
+    """
 
     key: str
     tenant: str
     labels: Mapping[str, str] = {}
     models: frozenset[str] = frozenset()
+    claims: Mapping[str, Any] = {}
 
 
 class Quota(Struct, frozen=True):
@@ -97,10 +102,19 @@ class Keys(Protocol):
         """Who holds the key with this digest."""
 
 
+class Tokens(Protocol):
+    """Signed tokens of the issuers that the policy names."""
+
+    def judge(self, token: str, digest: bytes, now: float) -> Principal | str:
+        """Who holds the token with this digest, or, in words for its sender, why it is refused."""
+
+
 class State(Struct, frozen=True):
-    """All that a decision may read beside the request, the policy and the registry."""
+    """All that a decision may read beside the request, the policy and the registry. Without `tokens` a credential is
+    a gateway key, whatever it looks like."""
 
     counters: Counters
     cache: Cache
     health: Health
     keys: Keys
+    tokens: Tokens | None = None

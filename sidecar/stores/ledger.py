@@ -53,10 +53,10 @@ class Ledger(Protocol):
 
     @property
     def fault(self) -> str | None:
-        """Why rows cannot be written now, or None."""
+        """Why rows cannot be written, or would not survive a killed process, or None."""
 
     def add(self, row: Row) -> None:
-        """Hand a row over."""
+        """Hand a row over: from here on it survives a killed process."""
 
     async def flush(self) -> None:
         """Wait until everything handed over is on disk."""

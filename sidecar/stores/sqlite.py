@@ -1,20 +1,26 @@
-"""The ledger in SQLite: WAL, written in batches by one thread of its own, read by short-lived connections."""
+"""The ledger in SQLite: WAL, written in batches by one thread of its own, read by short-lived connections.
+
+A row is in the journal (`journal.py`) from `add` on, so a process may be killed at any time. A power cut may take the
+last half minute: neither journal nor commit waits for the disk, and the file stays sound.
+"""
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from sqlite_utils import Database
 
+from .journal import Journal, replay
 from .ledger import Row
 
-PAUSE = 0.05
-"""Seconds rows gather: one commit for all of them costs what one for each would."""
+PAUSE = 0.2
+"""Seconds rows gather: one commit for all of them costs what one for each would. Rows that wait are in the journal, so
+this is about how often pages are written, and how late `summary` may be."""
 MAX_WAITING = 200_000
 """Rows kept while the disk refuses; beyond that they are dropped and counted."""
 
@@ -49,12 +55,17 @@ MIGRATIONS = (
 
 _INT64 = 2**63 - 1
 _COLUMNS = Row.__struct_fields__
-CHUNK = 100
-"""Rows one statement inserts. The interpreter's lock is let go and taken again for each statement, not for each row:
-while the event loop is busy, every such hand-over costs two switches of the thread."""
+CHUNK = 128
+"""Most rows one statement inserts. The interpreter's lock is let go and taken again for each statement, not for each
+row: while the event loop is busy, every such hand-over costs two switches of the thread."""
 
 _VALUES = f"({', '.join('?' * len(_COLUMNS))})"
 _INSERT = f"INSERT INTO request_logs ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608
+_STATEMENTS = {1 << n: _INSERT + ", ".join([_VALUES] * (1 << n)) for n in range(CHUNK.bit_length())}
+"""By number of rows, powers of two only: few enough to stay prepared, so none is parsed twice."""
+_KNOWN = "SELECT 1 FROM request_logs WHERE request_id = ? AND attempt = ?"
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Row).decode
 
 
 class SQLiteLedger:
@@ -62,6 +73,7 @@ class SQLiteLedger:
 
     Rows gather on the event loop; one thread writes what gathered. A thread woken for every row would take the
     interpreter from the loop thousands of times a second. Raises sqlite3.Error or OSError when it cannot be opened.
+    `notices` says what was found in journals of processes that were killed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,11 +82,13 @@ class SQLiteLedger:
         self._fault: str | None = None
         self._rows: list[Row] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._writing: asyncio.Future[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
         _migrate(path)
         self._db = _open(path)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self.notices = replay(path, self._restore)
+        self._journal = Journal(path)
 
     @property
     def depth(self) -> int:
@@ -84,13 +98,17 @@ class SQLiteLedger:
     @property
     def fault(self) -> str | None:
         """Why rows cannot be written now, or None."""
-        return self._fault
+        return self._fault or self._journal.fault
 
     def add(self, row: Row) -> None:
-        """Hand a row over; never blocks. Past MAX_WAITING rows are dropped and counted."""
+        """Hand a row over; never blocks. From here on it survives the process, though not a power cut.
+
+        Past MAX_WAITING rows are dropped and counted.
+        """
         if len(self._rows) >= MAX_WAITING:
             self.dropped += 1
             return
+        self._journal.add(_encode(row))
         self._rows.append(row)
         if self._timer is None and self._writing is None:
             self._timer = asyncio.get_running_loop().call_later(PAUSE, self._start)
@@ -109,12 +127,13 @@ class SQLiteLedger:
         return await asyncio.to_thread(_summary, self.path, since)
 
     async def close(self) -> None:
-        """Write what is left and end the thread."""
+        """Write what is left and end the thread. What the disk refuses is left to the next start."""
         await self.flush()
         if self._timer is not None:
             self._timer.cancel()
         self._thread.shutdown()
         self._db.conn.close()
+        self._journal.close()
 
     def _start(self) -> None:
         """Hand what gathered to the thread; what comes meanwhile gathers for the next time."""
@@ -122,34 +141,62 @@ class SQLiteLedger:
             self._timer.cancel()
             self._timer = None
         rows, self._rows = self._rows, []
+        self._writing = asyncio.get_running_loop().create_task(self._write(rows, self._journal.turn()))
+
+    async def _write(self, rows: list[Row], journaled: int) -> None:
         loop = asyncio.get_running_loop()
-        self._writing = loop.run_in_executor(self._thread, self._commit, rows)
-        self._writing.add_done_callback(lambda _: self._written())
+        try:
+            if await loop.run_in_executor(self._thread, self._commit, rows):
+                self._journal.done(journaled)
+        finally:
+            self._writing = None
+            if self._rows:
+                self._timer = loop.call_later(PAUSE, self._start)
 
-    def _written(self) -> None:
-        self._writing = None
-        if self._rows:
-            self._timer = asyncio.get_running_loop().call_later(PAUSE, self._start)
-
-    def _commit(self, rows: list[Row]) -> None:
+    def _commit(self, rows: list[Row]) -> bool:
         """One transaction. On a fault the rows wait for the next try, and `fault` says why."""
         try:
-            try:
-                self._insert(map(msgspec.structs.astuple, rows))
-            except OverflowError:
-                self._insert(map(_storable, rows))
+            self._insert(rows)
         except sqlite3.Error as fault:
             self._fault = f"{self.path}: {fault}"
             self._rows[:0] = rows
-        else:
-            self._fault = None
+            return False
+        self._fault = None
+        return True
 
-    def _insert(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        waiting = iter(rows)
+    def _insert(self, rows: Sequence[Row]) -> None:
+        try:
+            self._execute(rows, msgspec.structs.astuple)
+        except OverflowError:
+            self._execute(rows, _storable)
+
+    def _execute(self, rows: Sequence[Row], values: Callable[[Row], tuple[Any, ...]]) -> None:
+        start, size = 0, CHUNK
         with self._db.conn:
-            while chunk := list(islice(waiting, CHUNK)):
-                values = ", ".join([_VALUES] * len(chunk))
-                self._db.conn.execute(_INSERT + values, list(chain.from_iterable(chunk)))
+            while start < len(rows):
+                while size > len(rows) - start:
+                    size //= 2
+                chunk = map(values, rows[start : start + size])
+                self._db.conn.execute(_STATEMENTS[size], list(chain.from_iterable(chunk)))
+                start += size
+
+    def _restore(self, records: list[bytes]) -> tuple[int, int]:
+        """Insert what a journal holds and the file lacks: a process may end between a commit and its journal's part.
+
+        Returns how many rows were inserted and how many records are no rows.
+        """
+        rows: dict[tuple[str, int], Row] = {}
+        unread = 0
+        for record in records:
+            try:
+                row = _decode(record)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                unread += 1
+            else:
+                rows[row.request_id, row.attempt] = row
+        new = [row for key, row in rows.items() if not self._db.conn.execute(_KNOWN, key).fetchone()]
+        self._insert(new)
+        return len(new), unread
 
 
 def _storable(row: Row) -> tuple[Any, ...]:

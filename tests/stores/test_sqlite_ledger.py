@@ -1,13 +1,22 @@
 """The ledger on a real file: rows survive, a disk that refuses is said and waited for, old and new schemas."""
 
 import asyncio
+import errno
+import os
+import shutil
 import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from gateway import gateway, read_rows
 from house import CHAT, HELLO, UP_KEY, client, config, eventually, looped, upstream
+from sqlite_utils import Database
 
+from sidecar.stores.journal import Journal
 from sidecar.stores.ledger import Row
 from sidecar.stores.sqlite import MIGRATIONS, SQLiteLedger
 
@@ -57,6 +66,22 @@ async def test_ten_thousand_rows_and_none_waits(tmp_path: Path) -> None:
     assert summary["models"][0]["attempts"] == 5000
     await ledger.close()
     assert [r["request_id"] for r in read_rows(path)] == [f"req_{number}" for number in range(10_000)]
+
+
+@looped
+async def test_a_flush_that_begins_as_a_batch_ends_waits_for_what_came_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = SQLiteLedger(path)
+    ledger.add(row(0))
+    first = asyncio.create_task(ledger.flush())
+    await asyncio.sleep(0)
+    ledger.add(row(1))
+    hold()  # the thread is done, and the event loop learns of it in the very turn in which it goes on here
+    await asyncio.sleep(0)
+    await ledger.flush()
+    assert ids(path) == ["req_0", "req_1"]
+    await first
+    await ledger.close()
 
 
 @looped
@@ -156,3 +181,174 @@ async def test_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (ledger.depth, ledger.dropped) == (10, 15)
     await ledger.close()
     assert len(read_rows(tmp_path / "ledger.db")) == 10
+
+
+def killed(path: Path) -> Path:
+    """What a process that is killed at this moment leaves: its files, and no lock on them."""
+    copy = path.parent.with_name(f"{path.parent.name}-killed")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(path.parent, copy)
+    return copy / path.name
+
+
+def hold() -> None:
+    time.sleep(0.1)
+
+
+def write(path: str, data: bytes) -> None:
+    Path(path).write_bytes(data)
+
+
+def ids(path: Path) -> list[str]:
+    return [r["request_id"] for r in read_rows(path)]
+
+
+def beside(path: Path) -> dict[str, bytes]:
+    """Journals of a ledger, and what was one, by what follows the ledger's name."""
+    return {file.name.removeprefix(path.name): file.read_bytes() for file in path.parent.glob(f"{path.name}-rows*")}
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    yield
+    db.execute("ROLLBACK")
+    db.close()
+
+
+@looped
+async def test_a_row_survives_the_process_from_add_on(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "ledger.db"
+    ledger = SQLiteLedger(path)
+    full = row(0, requested_model="ü\x00€", cost_nano=10**30, first_token_ms=1.25, cache="hit", failure="cut", stream=1)
+    ledger.add(full)
+    ledger.add(row(1, attempt=1))
+    ledger.add(row(1, attempt=2))
+    left = killed(path)
+    assert ids(left) == []
+    again = SQLiteLedger(left)
+    assert again.notices == [f"{left}-rows: 3 rows of a killed process were stored"]
+    assert again.fault is None
+    await ledger.close()
+    await again.close()
+    expected, found = read_rows(path), read_rows(left)
+    assert found == expected
+    assert [(r["request_id"], r["attempt"]) for r in found] == [("req_0", 1), ("req_1", 1), ("req_1", 2)]
+    assert (beside(path), beside(left)) == ({}, {})
+
+
+@looped
+async def test_killed_between_commit_and_the_journals_part_no_row_is_doubled(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "ledger.db"
+    ledger = SQLiteLedger(path)
+    with mock.patch.object(Journal, "done"):
+        for number in range(300):
+            ledger.add(row(number))
+        await ledger.flush()
+        ledger.add(row(300))
+        left = killed(path)
+    assert len(ids(left)) == 300
+    journal = beside(left)["-rows"]
+    for notices in ([f"{left}-rows: 1 rows of a killed process were stored"], []):
+        write(f"{left}-rows", journal)  # the second time as if killed before the journal was removed
+        again = SQLiteLedger(left)
+        assert again.notices == notices
+        await again.close()
+        assert ids(left) == [f"req_{number}" for number in range(301)]
+    await ledger.close()
+
+
+@looped
+async def test_every_row_that_waits_for_a_locked_file_survives(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "ledger.db"
+    with mock.patch("sidecar.stores.sqlite._open", side_effect=_impatient):
+        ledger = SQLiteLedger(path)
+    with locked(path):
+        for number in range(9000):
+            ledger.add(row(number))
+            if number % 1000 == 0:
+                await ledger.flush()
+        assert "locked" in str(ledger.fault)
+        left = killed(path)
+    again = SQLiteLedger(left)
+    assert ids(left) == [f"req_{number}" for number in range(9000)]
+    await again.close()
+    await ledger.close()
+    assert ids(path) == [f"req_{number}" for number in range(9000)]
+
+
+@looped
+async def test_what_the_disk_refuses_to_the_last_is_there_after_the_next_start(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with mock.patch("sidecar.stores.sqlite._open", side_effect=_impatient):
+        ledger = SQLiteLedger(path)
+    with locked(path):
+        ledger.add(row(0))
+        await ledger.close()
+        with mock.patch("sidecar.stores.sqlite._open", side_effect=_impatient):
+            early = SQLiteLedger(path)
+        (notice,) = early.notices
+        assert "locked" in notice
+    early.add(row(1))
+    await early.close()
+    assert ids(path) == ["req_1"]
+    again = SQLiteLedger(path)
+    await again.close()
+    assert sorted(ids(path)) == ["req_0", "req_1"]
+
+
+@looped
+async def test_a_row_of_another_layout_stops_no_start_and_is_not_thrown_away(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    journal = Journal(path)
+    old = b'{"ts":1,"request_id":"old","attempt":1,"outcome":"answered","surface":"chat","requested_model":"m"}'
+    new = old[:-1] + b',"tenant":"t","key_name":"k","a_later_column":[1]}'
+    for record in (old, b"\xff\xfe", b"{}", new):
+        journal.add(record)
+    journal.close()
+    ledger = SQLiteLedger(path)
+    (notice,) = ledger.notices
+    assert "3 of its rows cannot be read" in notice
+    assert ids(path) == ["old"]
+    await ledger.close()
+    (aside,) = beside(path).items()
+    assert aside[0].startswith("-rows.unread-")
+    assert old in aside[1]
+
+
+@looped
+async def test_without_a_journal_rows_are_written_and_the_fault_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with mock.patch.object(os, "pwrite", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+        ledger = SQLiteLedger(path)
+        ledger.add(row(0))
+        assert "No space left on device" in str(ledger.fault)
+        await ledger.flush()
+        assert ids(path) == ["req_0"]
+        assert "No space left on device" in str(ledger.fault)
+    ledger.add(row(1))
+    await ledger.flush()
+    assert ledger.fault is None
+    await ledger.close()
+    assert ids(path) == ["req_0", "req_1"]
+    assert beside(path) == {}
+
+
+@pytest.mark.parametrize("count", [1, 127, 128, 129, 383])
+def test_batches_of_any_size_go_in_whole(tmp_path: Path, count: int) -> None:
+    @looped
+    async def test() -> None:
+        ledger = SQLiteLedger(tmp_path / "ledger.db")
+        for number in range(count):
+            ledger.add(row(number))
+        await ledger.close()
+        assert ids(tmp_path / "ledger.db") == [f"req_{number}" for number in range(count)]
+
+    test()
+
+
+def _impatient(path: Path) -> Database:
+    db = Database(sqlite3.connect(path, timeout=0, check_same_thread=False))
+    db.enable_wal()
+    return db
