@@ -198,7 +198,9 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 class Usage(Struct, frozen=True):
     """Tokens of one attempt, all integers. `input_tokens` includes every cached and written token.
 
-    `estimated` marks figures the provider did not send.
+    Audio and image input is what was not cached; `cached_audio_tokens` are part of `cached_tokens`. Reasoning, audio
+    and image output are part of the output. `service_tier` is the one the provider says it served, empty for its
+    standard one. `estimated` marks figures the provider did not send.
     """
 
     input_tokens: int = 0
@@ -210,6 +212,10 @@ class Usage(Struct, frozen=True):
     audio_input_tokens: int = 0
     audio_output_tokens: int = 0
     estimated: bool = False
+    image_input_tokens: int = 0
+    image_output_tokens: int = 0
+    cached_audio_tokens: int = 0
+    service_tier: str = ""
 
 
 class FailureKind(StrEnum):

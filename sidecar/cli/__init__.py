@@ -17,6 +17,7 @@ VERBS = {
     "show": "the configuration as the gateway understands it",
     "models": "the models a policy may use",
     "keys": "make a gateway key",
+    "ledger": "past rows at today's prices: `sidecar ledger reprice`",
     "schema": "write or check the JSON Schemas in schemas/",
 }
 

@@ -17,6 +17,7 @@ from ..chat import (
 from .anthropic_errors import errored
 from .anthropic_messages import FORMAT
 from .anthropic_wire import Answer, CacheCreation, Counts, Piece
+from .base import service_tier
 
 _FINISHES: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -51,6 +52,7 @@ def usage(counts: Counts) -> Usage:
         cache_write_5m_tokens=written - hour,
         cache_write_1h_tokens=hour,
         reasoning_tokens=0 if details is None else _count(details.thinking_tokens),
+        service_tier=service_tier(counts.speed) or service_tier(counts.service_tier),
     )
 
 
@@ -64,6 +66,8 @@ def merged(first: Counts, later: Counts) -> Counts:
         _most(first.cache_creation_input_tokens, later.cache_creation_input_tokens),
         later.cache_creation or first.cache_creation,
         later.output_tokens_details or first.output_tokens_details,
+        later.service_tier or first.service_tier,
+        later.speed or first.speed,
     )
 
 

@@ -124,7 +124,8 @@ class OutputDetails(Struct):
 
 
 class Counts(Struct):
-    """The API's usage. `input_tokens` is without what was read from or written to a cache."""
+    """The API's usage. `input_tokens` is without what was read from or written to a cache. Fast mode is a `speed`, not
+    a service tier, though it is billed as one."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -132,6 +133,8 @@ class Counts(Struct):
     cache_creation_input_tokens: int | None = None
     cache_creation: CacheCreation | None = None
     output_tokens_details: OutputDetails | None = None
+    service_tier: Any = None
+    speed: Any = None
 
 
 class Piece(Struct):

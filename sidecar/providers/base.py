@@ -14,6 +14,7 @@ from ..spec import Secret
 
 MAX_MESSAGE = 2000
 """Characters of a provider's error text that are kept."""
+_SERVICE_TIERS = frozenset({"batch", "flex", "priority", "fast", "ultrafast"})
 
 
 class Target(Struct, frozen=True):
@@ -68,6 +69,12 @@ def accepted(chat: ChatRequest, rejects: frozenset[str]) -> tuple[ChatRequest, l
     fields = rejects.intersection(chat.__struct_fields__) - {"model", "messages", "stream"}
     given = sorted(name for name in fields if getattr(chat, name) is not None)
     return (msgspec.structs.replace(chat, **dict.fromkeys(given)) if given else chat), given
+
+
+def service_tier(said: object) -> str:
+    """A service tier with a price of its own as an answer names it; empty for the standard one and for any other."""
+    tier = said.lower() if isinstance(said, str) else ""
+    return tier if tier in _SERVICE_TIERS else ""
 
 
 def functions(tools: Sequence[Tool], lost: list[str]) -> list[FunctionSpec]:

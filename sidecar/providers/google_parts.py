@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ..chat import FunctionCall, Reasoning, ToolCall, Usage
+from .base import service_tier
 from .google_wire import AnswerPart, Call, Logprobs, Modality, PartialArg, Token, UsageMetadata
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[([0-9]{1,6})\]|\['([^']*)'\]")
@@ -104,18 +105,29 @@ def usage(wire: UsageMetadata | None) -> Usage | None:
     if wire is None or wire.prompt_token_count is None:
         return None
     thoughts = wire.thoughts_token_count or 0
+    prompt, cached, said = wire.prompt_tokens_details, wire.cache_tokens_details, wire.candidates_tokens_details
     return Usage(
         input_tokens=wire.prompt_token_count + (wire.tool_use_prompt_token_count or 0),
         output_tokens=(wire.candidates_token_count or 0) + thoughts,
         cached_tokens=wire.cached_content_token_count or 0,
         reasoning_tokens=thoughts,
-        audio_input_tokens=_audio(wire.prompt_tokens_details),
-        audio_output_tokens=_audio(wire.candidates_tokens_details),
+        audio_input_tokens=max(0, _of("AUDIO", prompt) - _of("AUDIO", cached)),
+        audio_output_tokens=_of("AUDIO", said),
+        image_input_tokens=max(0, _of("IMAGE", prompt) - _of("IMAGE", cached)),
+        image_output_tokens=_of("IMAGE", said),
+        cached_audio_tokens=_of("AUDIO", cached),
+        service_tier=service_tier(wire.service_tier) or _traffic(wire.traffic_type),
     )
 
 
-def _audio(details: list[Modality] | None) -> int:
-    return sum(entry.token_count or 0 for entry in details or () if entry.modality == "AUDIO")
+def _of(modality: str, details: list[Modality] | None) -> int:
+    return sum(entry.token_count or 0 for entry in details or () if entry.modality == modality)
+
+
+def _traffic(kind: object) -> str:
+    """Vertex's traffic type as a service tier: `ON_DEMAND_FLEX` is flex, `ON_DEMAND` the standard one."""
+    prefix = "ON_DEMAND_"
+    return service_tier(kind.removeprefix(prefix)) if isinstance(kind, str) and kind.startswith(prefix) else ""
 
 
 def logprobs(wire: Logprobs | None) -> dict[str, Any] | None:

@@ -202,7 +202,10 @@ class Modality(Wire):
 
 
 class UsageMetadata(Wire):
-    """Token counts. `candidates` exclude `thoughts`; `prompt` includes the cached ones but not tool use."""
+    """Token counts. `candidates` exclude `thoughts`; `prompt` includes the cached ones but not tool use.
+
+    Gemini has a service tier, Vertex a traffic type instead.
+    """
 
     prompt_token_count: int | None = None
     cached_content_token_count: int | None = None
@@ -211,6 +214,9 @@ class UsageMetadata(Wire):
     thoughts_token_count: int | None = None
     prompt_tokens_details: list[Modality] | None = None
     candidates_tokens_details: list[Modality] | None = None
+    cache_tokens_details: list[Modality] | None = None
+    service_tier: Any = None
+    traffic_type: Any = None
 
 
 class Violation(Wire):

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from ..chat import ChatRequest, Completion, Delta, Failure, FailureKind, Message, Outgoing, Usage, body_fields
-from .base import Target
+from .base import Target, service_tier
 from .failures import bounded_text, retry_after, status_kind
 
 MAX_EVENT = 16 * 1024 * 1024
@@ -28,7 +28,9 @@ _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 
 class _Details(Struct):
     cached_tokens: int | None = 0
+    cache_write_tokens: int | None = 0
     audio_tokens: int | None = 0
+    image_tokens: int | None = 0
     reasoning_tokens: int | None = 0
 
 
@@ -80,6 +82,7 @@ class _Answer(Struct):
     created: int | float | None = 0
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
+    service_tier: Any = None
     error: _Error | str | None = None
 
 
@@ -88,16 +91,21 @@ _answer = msgspec.json.Decoder(_Answer)
 _encode = msgspec.json.Encoder().encode
 
 
-def _usage(wire: _Usage) -> Usage:
+def _usage(wire: _Usage, tier: object) -> Usage:
+    """Writes are billed at the short retention: the answer does not say which one was asked for."""
     read = wire.prompt_tokens_details or _NO_DETAILS
     written = wire.completion_tokens_details or _NO_DETAILS
     return Usage(
         input_tokens=wire.prompt_tokens or 0,
         output_tokens=wire.completion_tokens or 0,
         cached_tokens=read.cached_tokens or 0,
+        cache_write_5m_tokens=read.cache_write_tokens or 0,
         reasoning_tokens=written.reasoning_tokens or 0,
         audio_input_tokens=read.audio_tokens or 0,
         audio_output_tokens=written.audio_tokens or 0,
+        image_input_tokens=read.image_tokens or 0,
+        image_output_tokens=written.image_tokens or 0,
+        service_tier=service_tier(tier),
     )
 
 
@@ -160,7 +168,7 @@ class OpenAI:
             return Failure(FailureKind.MALFORMED, "the provider's answer has no `choices`")
         first = answer.choices[0] if answer.choices else _Choice()
         return Completion(
-            usage=None if answer.usage is None else _usage(answer.usage),
+            usage=None if answer.usage is None else _usage(answer.usage, answer.service_tier),
             id=answer.id or "",
             model=answer.model or "",
             wire=body,
@@ -318,7 +326,7 @@ class Reader:
         if answer.error is not None:
             return Delta(failure=_failure(answer.error, None, FailureKind.STREAM_ERROR))
         choices = answer.choices or ()
-        usage = None if answer.usage is None else _usage(answer.usage)
+        usage = None if answer.usage is None else _usage(answer.usage, answer.service_tier)
         finish = next((c.finish_reason for c in choices if c.finish_reason), None)
         self._finish = finish or self._finish
         filled = any((c.delta or c.message or _Text()).filled for c in choices)

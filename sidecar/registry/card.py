@@ -16,6 +16,7 @@ PricePerMillion = Annotated[
     float,
     Meta(ge=0, le=2000, description="USD per million tokens. The bound catches a unit slip."),
 ]
+Multiplier = Annotated[float, Meta(ge=0, le=20, description="A factor on prices, for example 0.5 for half of them.")]
 Capability = Literal["tools", "vision", "json_object", "json_schema", "reasoning", "streaming", "audio", "documents"]
 ALL_CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
 """What `capabilities: all` stands for."""
@@ -53,8 +54,22 @@ class PriceTier(Spec, frozen=True, kw_only=True):
     cache_write_1h: PricePerMillion | None = None
 
 
+class ServiceTier(Spec, frozen=True, kw_only=True):
+    """The `multiplier` of every price on a service tier; `cache_read` is that of cached reads where it is another.
+
+    Products are rounded to a millionth of a dollar per million tokens, finer than any provider's list: five thirds
+    is written 1.666667.
+    """
+
+    multiplier: Multiplier
+    cache_read: Multiplier | None = None
+
+
 class Price(Spec, frozen=True, kw_only=True):
     """One price list, valid from a day on. A missing cache price means: billed as plain input.
+
+    Without a price of their own, reasoning, audio and image tokens cost what text does, and cached audio
+    (`cache_read_audio`) what other cached tokens do.
 
     `cache_write_5m` is the provider's short retention (OpenAI: 30 minutes), `cache_write_1h` its long one
     (OpenAI: 12 hours). `confirmed` is a second source with the same input and output price.
@@ -68,7 +83,16 @@ class Price(Spec, frozen=True, kw_only=True):
     reasoning: PricePerMillion | None = None
     audio_input: PricePerMillion | None = None
     audio_output: PricePerMillion | None = None
+    image_input: PricePerMillion | None = None
+    image_output: PricePerMillion | None = None
+    cache_read_audio: PricePerMillion | None = None
     tiers: Annotated[tuple[PriceTier, ...], Meta(description="Rising by `above`.")] = ()
+    service_tiers: Annotated[
+        dict[FieldName, ServiceTier],
+        Meta(
+            description="By the name the provider's answer has: batch, flex, priority, fast. Others cost the standard."
+        ),
+    ] = {}
     valid_from: Annotated[date, Meta(description="First day; absent: since ever.")] | None = None
     source: Source | None = None
     confirmed: Source | None = None
