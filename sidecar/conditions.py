@@ -40,7 +40,7 @@ _MOST_WORDS = 16
 _LITERAL = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'")
 _MACROS = r"\.(?:all|exists|exists_one|map|filter)\("
 _HEADER = re.compile(r"(?<![.\w])headers\[[\"']([^\"']*[A-Z][^\"']*)[\"']\]")
-_OUTSIDE = frozenset({"labels", "key", "tenant", "conversation"})
+_OUTSIDE = frozenset({"labels", "claims", "key", "tenant", "conversation"})
 
 
 class ConditionError(ValueError):

@@ -4,6 +4,7 @@ Pure and bounded: text is capped before anything looks at it, so a large prompt 
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -69,10 +70,11 @@ class Features(Struct):
     user: str = ""
     headers: Mapping[str, str] = {}
     labels: Mapping[str, str] = {}
+    claims: Mapping[str, Any] = {}
 
 
 FEATURES: Mapping[str, type] = {
-    f.name: {"headers": dict, "labels": dict}.get(f.name, f.type) for f in msgspec.structs.fields(Features)
+    f.name: dict if f.name in ("headers", "labels", "claims") else f.type for f in msgspec.structs.fields(Features)
 }
 """Name -> Python type of each feature: what compiling a rule checks names and types against."""
 

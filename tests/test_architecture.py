@@ -18,7 +18,7 @@ ROWS = """
     render policy
     shape
     link graph
-    gateway stages
+    gateway stages scrape
     call
     providers surfaces identity emulator tokens registry stores config conditions
     plain
@@ -29,11 +29,15 @@ ROWS = """
 
 LIBRARIES = {
     "aiohttp": "engine/upstream.py",
+    "cryptography": "identity/jwt.py",
     "granian": "listen.py",
-    "httpx": "cli/demo.py",
+    "httpx": ("cli/demo.py", "identity/jwks.py"),
+    "jmespath": "scrape/select.py",
     "jsonschema": "config/",
+    "jwt": "identity/jwt.py",
     "litestar": "server/",
     "msgspec": "",
+    "parsel": "scrape/select.py",
     "prometheus_client": "engine/metrics.py",
     "sqlite_utils": "stores/sqlite.py",
     "tenacity": "engine/retry.py",

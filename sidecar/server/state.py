@@ -79,18 +79,23 @@ async def running(
     metrics = Metrics(ledger, stores.health)
     log = Log(sink or sys.stderr.buffer, time.time)
     holder = Holder(live, metrics, log, time.time)
+    for notice in ledger.notices:
+        holder.log("warning", "ledger", {"notice": notice})
     records = Records(ledger, metrics, log if gateway.access_log else None, asyncio.get_running_loop())
     upstream = Upstream()
     chat = ChatRoute(OpenAIChat(), holder, upstream, Settler(records, stores.health))
     reloader = Reloader(entry, holder, stores, environ)
     watching = asyncio.create_task(reloader.run(loaded.folders), name="reload")
     watching.add_done_callback(lambda task: _watch_ended(task, holder))
+    fetching = asyncio.create_task(stores.key_sets.run(environ, holder.log), name="jwks")
+    fetching.add_done_callback(lambda task: _fetch_ended(task, holder))
     holder.read_registry(loaded.registry_problem)
     try:
         yield Running(holder, ledger, metrics, records, stores, chat, time.time())
     finally:
         reloader.stop()
-        await asyncio.gather(watching, return_exceptions=True)
+        fetching.cancel()
+        await asyncio.gather(watching, fetching, return_exceptions=True)
         await upstream.close()
         await records.flush()
         await ledger.close()
@@ -110,6 +115,13 @@ def _watch_ended(task: asyncio.Task[None], holder: Holder) -> None:
     if isinstance(fault, Exception):
         holder.log_fault("reload", fault)
         holder.refuse("hot reload has stopped: restart the gateway to use changed files\n")
+
+
+def _fetch_ended(task: asyncio.Task[None], holder: Holder) -> None:
+    """Issuers' keys are fetched for as long as the gateway runs; a bug that ends it must not go unnoticed."""
+    fault = None if task.cancelled() else task.exception()
+    if isinstance(fault, Exception):
+        holder.log_fault("jwks", fault)
 
 
 def _database(entry: Path, gateway: Gateway, environ: Mapping[str, str]) -> Path:
