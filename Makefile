@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-setup lint bench clean
+.PHONY: setup demo test test-setup lint bench soak clean
 
 $(STAMP): pyproject.toml
 	@if command -v uv >/dev/null 2>&1; then \
@@ -34,6 +34,10 @@ test-setup: $(STAMP)  ## what some tests need beyond Python (npm packages)
 
 bench: $(STAMP)  ## one table, everything in one run (README "Measured")
 	$(BIN)/python -m tests.bench
+
+MINUTES ?= 30
+soak: $(STAMP)  ## mixed traffic and failing providers for MINUTES: does the gateway stay flat?
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -65,7 +65,7 @@ class Attempt:
         self._answer: Answer | None = None
         self._reader: StreamReader | None = None
         self._gate = route.gate
-        self._ticket = 0
+        self._ticket = errand.live.state.health.began(route.model.id)
         self.route = route
         self.number = number
         self.watch = watch
@@ -95,7 +95,6 @@ class Attempt:
         """Send, and read up to the commit point."""
         call, route, watch = self._errand.call, self.route, self.watch
         health = self._errand.live.state.health
-        self._ticket = health.began(route.model.id)
         try:
             outgoing = route.adapter.request(call.chat, call.raw, route.target)
             self.lost = outgoing.lost + self._unknown_fields()

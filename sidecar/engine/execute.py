@@ -12,7 +12,7 @@ from ..registry.index import Model
 from .attempt import Attempt, Errand
 from .retry import retried
 from .route import Route
-from .watch import Watch
+from .watch import TICK, Watch
 
 _NOBODY = Failure(FailureKind.NOT_FOUND, "the chain is empty")
 _SLOWER = Failure(FailureKind.CANCELLED, "another model was quicker")
@@ -72,11 +72,19 @@ class Execution:
     async def _admitted(self, route: Route, watch: Watch) -> Attempt | Failure:
         """An attempt that holds a place at its provider; or it failed because there is none."""
         gate = route.gate
-        if gate is not None and not gate.enter_now() and not await gate.enter(min(route.queue_wait, watch.remaining)):
-            attempt = self._begin(route, watch)
-            attempt.full()
-            return attempt.fail(Failure(FailureKind.SATURATED, "all of its places are taken", retry_after=1.0))
-        return self._begin(route, watch)
+        if gate is None or gate.enter_now():
+            return self._begin(route, watch)
+        entered = await gate.enter(min(route.queue_wait, watch.remaining))
+        # It may have been sent to rest meanwhile: who waited for it need not find out one by one.
+        if entered and not (self._chain and route.model.id in self.errand.live.state.health.down):
+            return self._begin(route, watch)
+        if entered:
+            gate.leave()
+        attempt = self._begin(route, watch)
+        attempt.full()
+        if watch.remaining <= 2 * TICK:
+            return attempt.fail(Failure(FailureKind.TOTAL_TIMEOUT, f"no place within {watch.total:g} s"))
+        return attempt.fail(Failure(FailureKind.SATURATED, "all of its places are taken", retry_after=1.0))
 
     def _begin(self, route: Route, watch: Watch) -> Attempt:
         attempt = Attempt(self.errand, route, len(self.attempts) + 1, watch)
@@ -91,6 +99,8 @@ class Execution:
 
     def _worth(self, failure: Failure, pause: float) -> bool:
         """Whether a retry after so many seconds is paid for, and comes in time."""
+        if failure.retry_after is None and self.attempts[-1].route.model.id in self.errand.live.state.health.down:
+            return False  # its breaker has opened; a provider that says when to come back is asked then
         return pause < self.watch.remaining and self.errand.live.allowance.spend(self.watch.now)
 
     def _handed_on(self, failure: Failure) -> Failure | None:
@@ -107,7 +117,9 @@ class Execution:
         delay = after or health.first_token_p95(route.model.id)
         if delay is None:
             return await self._try(route)
-        runs = {asyncio.create_task(self._apart(route))}
+        # Begun before its task is: others decide in between, and a model that is being probed must show as such.
+        begun = self._begin(route, self.watch) if route.gate is None or route.gate.enter_now() else None
+        runs = {asyncio.create_task(self._apart(route, begun))}
         try:
             done, _ = await asyncio.wait(runs, timeout=delay)
             if not done and (rival := self._rival()) is not None:
@@ -133,13 +145,15 @@ class Execution:
                 return self.errand.live.routes[model.id]
         return None
 
-    async def _apart(self, route: Route) -> tuple[Attempt, Failure | None]:
+    async def _apart(self, route: Route, attempt: Attempt | Failure | None = None) -> tuple[Attempt, Failure | None]:
         """An attempt in a task of its own, with time limits of its own."""
         watch = self.watch.another()
         try:
-            attempt = await self._admitted(route, watch)
+            if attempt is None:
+                attempt = await self._admitted(route, watch)
             if isinstance(attempt, Failure):
                 return self.attempts[-1], attempt
+            attempt.watch = watch
             try:
                 return attempt, await attempt.run()
             except asyncio.CancelledError:

@@ -65,7 +65,7 @@ class Settler:
             self.records.add(status, row, last=True)
         if attempts and attempts[-1].lost:
             self.records.metrics.lost(attempts[-1].lost)
-        if len(attempts) > 1 and attempts[-1].failure is None and attempts[-1].route is not attempts[0].route:
+        if len(attempts) > 1 and attempts[-1].failure is None and attempts[-1].route.model.id != call.chain[0].id:
             self.records.metrics.fell_back()
         if call.charged:
             _correct_counters(call, attempts)
@@ -123,7 +123,7 @@ def bill(call: Call, attempts: Sequence[Attempt]) -> Bill:
             if failure is not None and not cut:
                 continue
             usage = attempt.usage = Usage(call.features.tokens, attempt.tokens_seen, estimated=True)
-        elif failure is not None and attempt.tokens_seen > usage.output_tokens:
+        elif failure is not None and attempt.completion is None and attempt.tokens_seen > usage.output_tokens:
             # What a stream reports at its start is not what a broken one sent.
             usage = attempt.usage = msgspec.structs.replace(usage, output_tokens=attempt.tokens_seen, estimated=True)
         price = attempt.route.model.price
