@@ -16,6 +16,7 @@ VERBS = {
     "graph": "the policy as a picture: mermaid, dot or json",
     "show": "the configuration as the gateway understands it",
     "models": "the models a policy may use",
+    "scrape": "read prices from a saved page",
     "keys": "make a gateway key",
     "ledger": "past rows at today's prices: `sidecar ledger reprice`",
     "schema": "write or check the JSON Schemas in schemas/",

@@ -11,6 +11,7 @@ from ..config.schema import json_schemas, stale, write
 from ..emulator import Faults
 from ..policy import KINDS
 from ..registry.card import Catalogue
+from ..scrape.spec import Scraper
 
 FOLDER = Path("schemas")
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -43,7 +44,9 @@ def action(options: argparse.Namespace) -> int:
 
 
 def every_schema() -> dict[str, dict[str, Any]]:
-    """File name -> schema: one a kind, one for any kind, one for faults.yaml, one for models.json."""
+    """File name -> schema: one a kind, one for any kind, one for faults.yaml, one for scrapers, one for models.json."""
     catalogue = {"$schema": _DIALECT, "$id": "models.schema.json", **msgspec.json.schema(Catalogue)}
     faults = json_schemas({"faults": Faults})["faults.schema.json"]  # no kind that a gateway would take
-    return {**json_schemas(KINDS), "faults.schema.json": faults, "models.schema.json": catalogue}
+    scraper = json_schemas({"scraper": Scraper})["scraper.schema.json"]  # nor this
+    named = {"faults.schema.json": faults, "scraper.schema.json": scraper, "models.schema.json": catalogue}
+    return {**json_schemas(KINDS), **named}
