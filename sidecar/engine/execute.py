@@ -48,7 +48,12 @@ class Execution:
             if self.attempts and self._hopeless(model, failure):
                 continue
             route = live.routes[model.id]
-            tried = await (self._try(route) if plan.hedge is None or not chain else self._hedged(route, plan.hedge))
+            if plan.hedge is not None and chain:
+                tried = await self._hedged(route, plan.hedge)
+            elif route.gate is None:  # the usual way, without a step between
+                tried = await self._begin(route, self.watch).run()
+            else:
+                tried = await self._try(route)
             if tried is not None and plan.retries and tried.kind in plan.retry and self.attempts[-1].route is route:
                 tried = await retried(tried, lambda to=route: self._try(to), plan, self._worth)  # type: ignore[misc]
             if tried is None:

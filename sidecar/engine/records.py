@@ -27,14 +27,15 @@ class Records:
         self.metrics = metrics
         self._log = log
         self._loop = loop
-        self._waiting: list[tuple[int, Row, bool]] = []
+        self._waiting: list[tuple[int, Row, bytes, bool]] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, status: int, row: Row, last: bool) -> None:
         """Keep a row. `status` is what the caller was told; the `last` row of a request stands for it in the log."""
+        data = _encode(row)
         if row.outcome != "refused":  # only the log has those: a flood of them must not fill the disk
-            self.ledger.add(row)
-        self._waiting.append((status, row, last))
+            self.ledger.add(row, data)
+        self._waiting.append((status, row, data, last))
         if self._timer is None:
             self._timer = self._loop.call_later(PAUSE, self.work_off)
 
@@ -44,12 +45,12 @@ class Records:
             self._timer.cancel()
             self._timer = None
         waiting, self._waiting = self._waiting, []
-        for status, row, last in waiting:
+        for status, row, data, last in waiting:
             self.metrics.row(row)
             if last:
                 self.metrics.answered(status, row)
                 if self._log is not None:
-                    self._log.put("info", "request", _encode(row))
+                    self._log.put("info", "request", data)
 
     async def flush(self) -> None:
         """Wait until everything kept so far is on disk."""

@@ -49,6 +49,15 @@ def announced(headers: Mapping[str, str]) -> int:
     return int(length) if length.isdecimal() and len(length) < 20 else -1
 
 
+def complete(message: Mapping[str, Any], headers: Mapping[str, str], limit: int) -> bytes | None:
+    """The body, if all of it is in the first message. All that was announced is enough: the server's word that nothing
+    follows need not be waited for."""
+    body: bytes = message.get("body", b"")
+    if len(body) <= limit and (len(body) == announced(headers) or not message.get("more_body", True)):
+        return body
+    return None
+
+
 async def read_body(first: Mapping[str, Any], receive: Receive, limit: int) -> bytes | Problem:
     """The whole body, at most `limit` bytes, of which `first` is here. Raises HungUpError when the caller is gone."""
     parts: list[bytes] = []

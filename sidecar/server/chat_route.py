@@ -17,7 +17,7 @@ from ..engine.route import Live
 from ..engine.settle import Ending, Settler, bill
 from ..engine.upstream import Upstream
 from ..engine.walk import walk
-from ..engine.watch import Watch, Watches
+from ..engine.watch import Watches
 from ..features import extract
 from ..surfaces.base import Invalid, Surface
 from ..tokens import Tokens, near_limit
@@ -26,8 +26,8 @@ from .body import (
     Receive,
     Scope,
     Send,
-    announced,
     client_ip,
+    complete,
     credential,
     deadline,
     is_loopback,
@@ -62,10 +62,8 @@ class ChatRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, from its first byte to its ledger row."""
-        started = perf_counter()
-        live = self._holder.current
-        sent = Sent(send)
-        request_id = next_request_id()
+        started, live = perf_counter(), self._holder.current
+        sent, request_id = Sent(send), next_request_id()
         watch = self.watches.begin()
         try:
             headers = self._headers(scope, live)
@@ -73,7 +71,12 @@ class ChatRoute:
             if isinstance(headers, Problem):
                 call = headers
             else:
-                body = await _read(receive, announced(headers), live, watch)
+                watch.limit(live.body_timeout)
+                message = await receive()
+                body: bytes | Problem | None = complete(message, headers, live.body_limit)
+                if body is None:
+                    body = await read_body(message, receive, live.body_limit)
+                watch.until = inf
                 call = body if isinstance(body, Problem) else self._call(scope, headers, body, live)
             if isinstance(call, Problem):
                 self._settler.records.metrics.turned_away(call.status, perf_counter() - started)
@@ -90,6 +93,11 @@ class ChatRoute:
                 await self._execute(execution, sent, started)
             else:
                 await self._answer(live, call, end, sent, started)
+        except asyncio.CancelledError:
+            if not watch.ours():
+                raise
+            self._settler.records.metrics.turned_away(408, perf_counter() - started)
+            await sent.problem(self._surface, too_slow(live.body_timeout), base_headers(request_id, live))
         except HungUpError:
             if not sent.status:
                 # Most are gone; who only ended its own half of the connection would be told 500 by the server.
@@ -244,20 +252,3 @@ def _keep(kept: list[bytes] | None, data: bytes) -> list[bytes] | None:
         return None
     kept.append(data)
     return kept
-
-
-async def _read(receive: Receive, length: int, live: Live, watch: Watch) -> bytes | Problem:
-    watch.limit(live.body_timeout)
-    try:
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        if len(body) == length <= live.body_limit or not message.get("more_body", True):
-            # All that was announced is here: the server's word that nothing follows need not be waited for.
-            return body
-        return await read_body(message, receive, live.body_limit)
-    except asyncio.CancelledError:
-        if not watch.ours():
-            raise
-        return too_slow(live.body_timeout)
-    finally:
-        watch.until = inf

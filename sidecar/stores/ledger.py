@@ -55,8 +55,8 @@ class Ledger(Protocol):
     def fault(self) -> str | None:
         """Why rows cannot be written, or would not survive a killed process, or None."""
 
-    def add(self, row: Row) -> None:
-        """Hand a row over: from here on it survives a killed process."""
+    def add(self, row: Row, data: bytes | None = None) -> None:
+        """Hand a row over: from here on it survives a killed process. `data` is its JSON, where that is at hand."""
 
     async def flush(self) -> None:
         """Wait until everything handed over is on disk."""

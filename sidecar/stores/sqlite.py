@@ -100,15 +100,16 @@ class SQLiteLedger:
         """Why rows cannot be written now, or None."""
         return self._fault or self._journal.fault
 
-    def add(self, row: Row) -> None:
-        """Hand a row over; never blocks. From here on it survives the process, though not a power cut.
+    def add(self, row: Row, data: bytes | None = None) -> None:
+        """Hand a row over; never blocks. From here on it survives the process, though not a power cut. `data` is the
+        same as JSON, where it is at hand.
 
         Past MAX_WAITING rows are dropped and counted.
         """
         if len(self._rows) >= MAX_WAITING:
             self.dropped += 1
             return
-        self._journal.add(_encode(row))
+        self._journal.add(_encode(row) if data is None else data)
         self._rows.append(row)
         if self._timer is None and self._writing is None:
             self._timer = asyncio.get_running_loop().call_later(PAUSE, self._start)
