@@ -156,7 +156,7 @@ class FirstMatch:
             if test is not None:
                 place = test(features, found)
             else:
-                shared = self.context(features) if shared is None else shared
+                shared = self._context(features, found) if shared is None else shared
                 place = _asked(conditions, program, shared)
             if place >= 0:
                 return start + place
@@ -164,7 +164,10 @@ class FirstMatch:
 
     def context(self, features: Features) -> Any:
         """The variables that these conditions read, for `Condition.holds`."""
-        return context(features, self._features, {n: Found(self._patterns, features.text)(n) for n in self._patterns})
+        return self._context(features, Found(self._patterns, features.text))
+
+    def _context(self, features: Features, found: Found) -> Any:
+        return context(features, self._features, {name: found(name) for name in self._patterns})
 
 
 def _asked(conditions: Sequence[Condition], program: Any, shared: Any) -> int:

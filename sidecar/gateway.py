@@ -1,5 +1,7 @@
 """`kind: gateway`: what gateway.yaml says beside the policies: where to listen, whom to call, what to keep."""
 
+import pathlib
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -80,3 +82,9 @@ class Gateway(Spec, frozen=True, tag_field="kind", tag="gateway"):
     limits: Limits = Limits()
     cors: Cors = Cors()
     access_log: Annotated[bool, Meta(description="One JSON line a request on standard error.")] = True
+
+    def ledger(self, entry: pathlib.Path, environ: Mapping[str, str]) -> pathlib.Path:
+        """The ledger's file, `entry` being this one: `SIDECAR_DATABASE_URL` (sqlite:///path, or a path), else
+        `database`."""
+        url = environ.get("SIDECAR_DATABASE_URL", "")
+        return entry.parent / (url.removeprefix("sqlite:///") or self.database)

@@ -4,9 +4,17 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TypeVar
 
+from ..config.check import check
+from ..config.diagnostic import Severity
+from ..config.document import decode, parse
+from ..config.document import read as read_file
+from ..config.render import render_text
 from ..policy import Loaded, load
+from ..spec import Spec
 
+S = TypeVar("S", bound=Spec)
 DEFAULT = "gateway.yaml"
 
 
@@ -32,6 +40,23 @@ def read(path: Path | None, *, strict: bool) -> Loaded:
     if loaded.findings:
         sys.stderr.write(loaded.text)
     return loaded
+
+
+def read_one(path: Path, kind: str, spec: type[S]) -> S | None:
+    """A file's document of this kind, for files that are no part of a policy; findings go to standard error, and with
+    an error among them there is None."""
+    data, findings = read_file(path, str(path))
+    text, unfit = decode(data, str(path))
+    documents, faults = parse(text, str(path))
+    findings += unfit or faults
+    found: S | None = None
+    for document in documents:
+        value, faults = check(document, {kind: spec}, os.environ)
+        findings += faults
+        found = value if isinstance(value, spec) else found
+    if findings:
+        sys.stderr.write(render_text(findings, {str(path): text}, colored(sys.stderr)))
+    return None if any(finding.severity is Severity.ERROR for finding in findings) else found
 
 
 def colored(stream: object) -> bool:

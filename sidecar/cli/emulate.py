@@ -2,20 +2,12 @@
 
 import argparse
 import asyncio
-import os
 import signal
 import sys
 from pathlib import Path
-from typing import TypeVar
 
-from ..config.check import check
-from ..config.diagnostic import Severity
-from ..config.document import parse
-from ..config.render import render_text
 from ..emulator import Emulator, Faults, Script, running
-from ..spec import Spec
-
-_Spec = TypeVar("_Spec", bound=Spec)
+from .config import read_one
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +24,8 @@ def action(options: argparse.Namespace) -> int:
         if path is not None and not path.is_file():
             sys.stderr.write(f"sidecar emulate: {path}: no such file\n")
             return 2
-    script = Script() if options.script is None else read(options.script, "emulator", Script)
-    faults = Faults() if options.faults is None else read(options.faults, "faults", Faults)
+    script = Script() if options.script is None else read_one(options.script, "emulator", Script)
+    faults = Faults() if options.faults is None else read_one(options.faults, "faults", Faults)
     if script is None or faults is None:
         return 1
     try:
@@ -42,24 +34,6 @@ def action(options: argparse.Namespace) -> int:
         sys.stderr.write(f"sidecar emulate: {options.host}:{options.port}: {fault}\n")
         return 1
     return 0
-
-
-def read(path: Path, kind: str, spec: type[_Spec]) -> _Spec | None:
-    """A file's document of this kind, or None; what is wrong with the file goes to standard error."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
-        sys.stderr.write(f"sidecar emulate: {path}: {fault}\n")
-        return None
-    documents, findings = parse(text, str(path))
-    found: _Spec | None = None
-    for document in documents:
-        value, faults = check(document, {kind: spec}, os.environ)
-        findings += faults
-        found = value if isinstance(value, spec) else found
-    if findings:
-        sys.stderr.write(render_text(findings, {str(path): text}))
-    return None if any(finding.severity is Severity.ERROR for finding in findings) else found
 
 
 async def _serve(emulator: Emulator, host: str, port: int) -> None:

@@ -19,7 +19,6 @@ from typing import Any, get_args
 import msgspec
 
 from ..chat import Usage
-from ..gateway import Gateway
 from ..registry.index import Registry
 from ..registry.load import load
 from ..registry.price import cost, usd
@@ -109,13 +108,7 @@ def _registry(config: Path | None, database: Path | None) -> tuple[Registry | No
     loaded = read(config, strict=False)
     if loaded.policy is None or loaded.graph is None:
         return None, Path()
-    return loaded.graph.registry, database or _configured(config or default_path(), loaded.policy.gateway.spec)
-
-
-def _configured(entry: Path, gateway: Gateway) -> Path:
-    """As `sidecar run` finds it."""
-    url = os.environ.get("SIDECAR_DATABASE_URL", "")
-    return entry.parent / (url.removeprefix("sqlite:///") or gateway.database)
+    return loaded.graph.registry, database or loaded.graph.gateway.ledger(config or default_path(), os.environ)
 
 
 def _duration(text: str) -> float:

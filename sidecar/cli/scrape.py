@@ -1,21 +1,17 @@
 """`sidecar scrape NAME --from FILE`: the prices that a scraper reads from a saved page. Nothing is written."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 import msgspec
 
-from ..config.check import check
-from ..config.diagnostic import Severity
-from ..config.document import decode, parse, read
-from ..config.render import printable, render_text
+from ..config.render import printable
 from ..scrape.extract import extract
 from ..scrape.finding import Extraction, Row
 from ..scrape.select import problems
 from ..scrape.spec import Scraper
-from .config import colored
+from .config import read_one
 
 FOLDER = Path("scrapers")
 STDIN = Path("-")
@@ -77,22 +73,13 @@ def _find(name: str) -> Path | None:
 
 def _load(path: Path) -> Scraper | None:
     """The scraper in a file, or None; what is wrong with it goes to standard error."""
-    data, findings = read(path, str(path))
-    text, faults = decode(data, str(path))
-    documents, more = parse(text, str(path))
-    findings += faults or more
-    scraper: Scraper | None = None
-    for document in documents:
-        value, faults = check(document, {"scraper": Scraper}, os.environ)
-        findings += faults
-        scraper = value if isinstance(value, Scraper) else scraper
-    if findings:
-        sys.stderr.write(render_text(findings, {str(path): text}, colored(sys.stderr)))
-    if scraper is None or any(finding.severity is Severity.ERROR for finding in findings):
+    scraper = read_one(path, "scraper", Scraper)
+    if scraper is None:
         return None
-    for problem in problems(scraper):
+    wrong = problems(scraper)
+    for problem in wrong:
         sys.stderr.write(f"{path}: error[bad-pattern]: {printable(problem)}\n")
-    return None if problems(scraper) else scraper
+    return None if wrong else scraper
 
 
 def _findings(found: Extraction, file: str) -> str:

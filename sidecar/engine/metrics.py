@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from ..chat import ChatRequest, FailureKind
+from ..registry.price import NANO
 from ..stores.health import LiveHealth
 from ..stores.ledger import Ledger, Row
 
@@ -22,7 +23,6 @@ _PER_TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 _TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
 _INDEX = re.compile(r"\[\d+\]")
 _FIELDS = frozenset((*ChatRequest.__struct_fields__, "reasoning_details", "thought_signature"))
-NANO = 1_000_000_000
 _MODEL = ("gen_ai_provider_name", "gen_ai_request_model")
 
 

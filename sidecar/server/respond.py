@@ -82,10 +82,7 @@ def base_headers(request_id: str, live: Live) -> Headers:
 def call_headers(call: Call, live: Live, overhead: float) -> Headers:
     """What is known of a call once it has been through the graph. `overhead` is the seconds we took so far."""
     headers = [
-        (b"x-request-id", call.id.encode()),
-        live.policy_header,
-        _SAFE,
-        _NO_STORE,
+        *base_headers(call.id, live),
         header(b"x-sidecar-cache", call.cache),
         (b"x-sidecar-overhead-ms", b"%.2f" % (overhead * 1000)),
     ]

@@ -19,7 +19,6 @@ from ..engine.records import Records
 from ..engine.reload import Reloader
 from ..engine.settle import Settler
 from ..engine.upstream import Upstream
-from ..gateway import Gateway
 from ..policy import Loaded
 from ..stores.health import LiveHealth
 from ..stores.memory import MemoryCounters
@@ -75,7 +74,7 @@ async def running(
     live = open_graph(loaded.policy, loaded.graph, stores, environ)
     if isinstance(live, list):
         raise RefusedError(loaded.render(live))
-    ledger = _open_ledger(_database(entry, gateway, environ))
+    ledger = _open_ledger(gateway.ledger(entry, environ))
     metrics = Metrics(ledger, stores.health)
     log = Log(sink or sys.stderr.buffer, time.time)
     holder = Holder(live, metrics, log, time.time)
@@ -122,9 +121,3 @@ def _fetch_ended(task: asyncio.Task[None], holder: Holder) -> None:
     fault = None if task.cancelled() else task.exception()
     if isinstance(fault, Exception):
         holder.log_fault("jwks", fault)
-
-
-def _database(entry: Path, gateway: Gateway, environ: Mapping[str, str]) -> Path:
-    """The ledger's file: `SIDECAR_DATABASE_URL` (sqlite:///path, or a path), else what the file says."""
-    url = environ.get("SIDECAR_DATABASE_URL", "")
-    return entry.parent / (url.removeprefix("sqlite:///") or gateway.database)
