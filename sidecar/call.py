@@ -1,11 +1,11 @@
 """One request's mutable record: what stages read and write on their way, and the trace of that way."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct, field
 
-from .chat import ChatRequest, FailureKind, Problem
+from .chat import ChatRequest, Failure, FailureKind, Problem, Usage
 from .features import Features
 from .identity.keys import digest
 from .registry.index import Model
@@ -32,11 +32,23 @@ class Plan(Struct, frozen=True):
     hedge: float | None = None
 
 
+class Meter(Protocol):
+    """Something that bounds the attempts of one call: a budget, a provider's quota. A stage puts it on the call; the
+    engine asks it before every attempt, first tries, retries, fallbacks and hedges alike."""
+
+    def enter(self, model: Model, attempt: int) -> Failure | None:
+        """Take the most that this attempt may need; or say why it may not be sent, and take nothing."""
+
+    def leave(self, attempt: int, usage: Usage | None, nano: int | None) -> None:
+        """The call has settled: keep what the attempt really took and give back the rest. `nano` is what it cost, None
+        for a model without a price. An attempt that never entered is none of its business."""
+
+
 class Call(Struct):
     """A request on its way through the graph. `now` is Unix time, read once: stages have no clock.
 
     `timeout` are the seconds its caller gives it. `charged` is what limits were taken: the counter, how much, and of
-    what (requests or tokens).
+    what (requests or tokens); `meters` are asked before every attempt.
     """
 
     id: str
@@ -65,6 +77,7 @@ class Call(Struct):
     hit: Entry | None = None
     quotas: dict[str, Quota] = field(default_factory=dict)
     charged: list[tuple[str, int, str]] = field(default_factory=list)
+    meters: list[Meter] = field(default_factory=list)
     trace: list[tuple[str, str]] = field(default_factory=list)
     details: dict[str, Any] | None = None
 

@@ -247,6 +247,9 @@ class FailureKind(StrEnum):
     CONTENT_FILTER = "content_filter"
     CONTEXT_OVERFLOW = "context_overflow"
     SATURATED = "saturated"
+    OVER_BUDGET = "over_budget"
+    UNPRICED = "unpriced"
+    OVER_LIMIT = "over_limit"
     CANCELLED = "cancelled"
 
 

@@ -3,10 +3,11 @@
 `load` is what `validate` and `run` both call: read, check, link and compile, with every finding of every step.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -27,18 +28,22 @@ from .registry.override import merge
 from .shape import shape_problems
 from .spec import Spec
 from .stages import STAGES
-from .stages.base import Problem, Scope, StageSpec
+from .stages.base import PartSpec, Problem, Scope, StageSpec
 from .stages.classify import Classify
 
-KINDS: Mapping[str, type[Spec]] = {"gateway": Gateway, **{stage.kind: stage for stage in STAGES}}
+PARTS: tuple[type[PartSpec], ...] = ()
+"""Documents that are no stages."""
+KINDS: Mapping[str, type[Spec]] = {"gateway": Gateway, **{part.kind: part for part in (*STAGES, *PARTS)}}
 """What `kind:` may say."""
 
 
 class Policy(Struct, frozen=True):
-    """Linked specs: every name in them exists. `stages` includes the defaults of kinds nobody wrote."""
+    """Linked specs: every name in them exists. `stages` includes the defaults of kinds nobody wrote; `parts` are the
+    documents that are no stages."""
 
     gateway: Linked[Gateway]
     stages: tuple[Linked[StageSpec], ...]
+    parts: tuple[Linked[PartSpec], ...]
     scope: Scope
     order: tuple[str, ...]
 
@@ -95,12 +100,15 @@ def load(entry: Path, environ: Mapping[str, str], *, strict: bool, given: bytes 
     unread = given is not None or any(f.severity is Severity.ERROR for f in findings)
     folders = _folders(entry, gateway.spec, read.sources)
     written: list[Linked[StageSpec]] = []
+    parts: list[Linked[PartSpec]] = []
     broken: set[str] = set()
     for document in read.others:
         spec, faults = check(document, KINDS, environ, strict=strict)
         findings += faults
         if isinstance(spec, StageSpec):
             written.append(Linked(spec, document, str(entry)))
+        elif isinstance(spec, PartSpec):
+            parts.append(Linked(spec, document, str(entry)))
         elif isinstance(spec, Gateway):
             findings.append(_second(Linked(spec, document, str(entry)), gateway))
         else:
@@ -110,22 +118,26 @@ def load(entry: Path, environ: Mapping[str, str], *, strict: bool, given: bytes 
     findings += faults
     stages = [linked for linked in written if linked.spec.enabled]
     off = frozenset(linked.spec.node for linked in written) - {linked.spec.node for linked in stages}
-    scope = _scope(read, [s.spec for s in stages], registry)
+    scope = _scope(read, [*(s.spec for s in stages), *(p.spec for p in parts)], registry)
     findings += link_problems(gateway, stages, scope, Absent(off, frozenset(broken), unread, not read.sound))
-    for linked in stages:
-        found = (linked.from_problem(p) for p in linked.spec.problems(scope))
-        findings += [f for f in found if read.sound or f.code not in _OF_MODELS]
+    findings += [f for f in _problems([*stages, *parts], scope) if read.sound or f.code not in _OF_MODELS]
     if given is None and not any(f.severity is Severity.ERROR for f in findings):
         findings += shape_problems(gateway, stages, scope)
     sorted_ = tuple(sorted(findings, key=lambda f: (f.place, f.code)))
     if any(f.severity is Severity.ERROR for f in sorted_):
         return Loaded(None, None, sorted_, read.sources, folders, problem)
-    policy = Policy(gateway, tuple(stages), scope, pipeline(gateway.spec, [s.spec for s in stages]))
+    policy = Policy(gateway, tuple(stages), tuple(parts), scope, pipeline(gateway.spec, [s.spec for s in stages]))
     if given is not None:
         return Loaded(policy, None, sorted_, read.sources, folders, problem)  # it may lead to stages of other files
     specs = tuple(s.spec for s in stages)
     graph = compile_graph(gateway.spec, specs, policy.order, scope)
     return Loaded(policy, graph, sorted_, read.sources, folders, problem)
+
+
+def _problems(parts: Sequence[Linked[Any]], scope: Scope) -> Iterator[Diagnostic]:
+    """What documents find wrong with themselves when all are seen together."""
+    for linked in parts:
+        yield from (linked.from_problem(problem) for problem in linked.spec.problems(scope))
 
 
 _OF_MODELS = {Code.UNKNOWN_MODEL, Code.UNKNOWN_PROVIDER, Code.NO_CANDIDATES}
@@ -225,12 +237,12 @@ def _enabled(read: _Read) -> frozenset[str] | None:
     return frozenset(name for name, provider in read.gateway.spec.providers.items() if provider.enabled)
 
 
-def _scope(read: _Read, stages: Sequence[StageSpec], registry: Registry) -> Scope:
-    classifiers = [stage for stage in stages if isinstance(stage, Classify)]
+def _scope(read: _Read, parts: Sequence[PartSpec], registry: Registry) -> Scope:
+    classifiers = [stage for stage in parts if isinstance(stage, Classify)]
     tiers = dict.fromkeys(tier for stage in classifiers for tier in stage.tiers)
     steering = frozenset(name for stage in classifiers for rule in stage.rules for name in steers(rule.when))
     digest = sha256()
-    for part in (read.gateway.spec, *stages, *registry.cards):
+    for part in (read.gateway.spec, *parts, *registry.cards):
         digest.update(msgspec.json.encode(part, order="deterministic") + b"\n")
     enabled = _enabled(read)
     providers = frozenset(model.provider for model in registry) if enabled is None else enabled

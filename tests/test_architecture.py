@@ -39,7 +39,7 @@ LIBRARIES = {
     "msgspec": "",
     "parsel": "scrape/select.py",
     "prometheus_client": "engine/metrics.py",
-    "sqlite_utils": "stores/sqlite.py",
+    "sqlite_utils": "stores/database.py",
     "tenacity": "engine/retry.py",
     "tiktoken": "tokens.py",
     "uvloop": "cli/run.py",

@@ -95,6 +95,8 @@ class Attempt:
         """Send, and read up to the commit point."""
         call, route, watch = self._errand.call, self.route, self.watch
         health = self._errand.live.state.health
+        if call.meters and (refused := self._metered()) is not None:
+            return self.fail(refused)
         try:
             outgoing = route.adapter.request(call.chat, call.raw, route.target)
             self.lost = outgoing.lost + self._unknown_fields()
@@ -171,6 +173,16 @@ class Attempt:
             pause = told.retry_after if told.kind in RESTS else None
             health.failed(model, f"{told.kind.value} at the last try", time(), pause, self._ticket)
         return told
+
+    def _metered(self) -> Failure | None:
+        """Enter every meter of the call, or none: those before the one that refuses are left again."""
+        for place, meter in enumerate(self._errand.call.meters):
+            refused = meter.enter(self.route.model, self.number)
+            if refused is not None:
+                for entered in self._errand.call.meters[:place]:
+                    entered.leave(self.number, None, 0)
+                return refused
+        return None
 
     def full(self) -> None:
         """It got no place at its provider, and has none to give back."""

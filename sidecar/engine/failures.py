@@ -3,8 +3,10 @@
 from ..chat import Failure, Problem
 from ..chat import FailureKind as F
 
-CALLERS = frozenset({F.BAD_REQUEST, F.TOO_LARGE, F.CONTENT_FILTER, F.CANCELLED})
-"""The caller's own doing: the provider's words are for it."""
+CALLERS = frozenset(
+    {F.BAD_REQUEST, F.TOO_LARGE, F.CONTENT_FILTER, F.CANCELLED, F.OVER_BUDGET, F.UNPRICED, F.OVER_LIMIT}
+)
+"""The caller's own doing, or the policy's word on it: the text is told as it is."""
 
 BLAMELESS = CALLERS | {F.CONTEXT_OVERFLOW, F.SATURATED, F.TOTAL_TIMEOUT}
 """Says nothing of the model's health: the request would not have fitted on a good day either."""
@@ -16,9 +18,12 @@ _STATUS = {
     F.BAD_REQUEST: (400, "invalid_request_error", None),
     F.CONTEXT_OVERFLOW: (400, "invalid_request_error", "context_length_exceeded"),
     F.CONTENT_FILTER: (400, "invalid_request_error", "content_filter"),
+    F.UNPRICED: (402, "invalid_request_error", "model_unpriced"),
     F.NOT_FOUND: (404, "invalid_request_error", "model_not_found"),
     F.TOO_LARGE: (413, "invalid_request_error", "request_too_large"),
     F.RATE_LIMITED: (429, "rate_limit_error", "provider_rate_limited"),
+    F.OVER_BUDGET: (429, "insufficient_quota", "budget_exceeded"),
+    F.OVER_LIMIT: (429, "rate_limit_error", "rate_limit_exceeded"),
     F.QUOTA: (429, "insufficient_quota", "insufficient_quota"),
     F.UNAVAILABLE: (503, "overloaded_error", "provider_unavailable"),
     F.SATURATED: (503, "overloaded_error", "provider_saturated"),

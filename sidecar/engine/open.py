@@ -5,31 +5,25 @@ from time import time
 
 from msgspec import Struct, field
 
-from ..config.codes import Code
 from ..config.diagnostic import Diagnostic
 from ..gateway import Provider
 from ..graph import Graph
-from ..identity.jwks import RemoteKeys, RemoteKeySets, Source
-from ..identity.jwt import Issuer, KeySet, Tokens, UnfitKeyError, WeakKeyError, public_key, secret_key
-from ..identity.keys import digest
+from ..identity.jwks import RemoteKeys, RemoteKeySets
 from ..identity.secrets import MissingError, resolve
 from ..policy import Policy
 from ..providers import ADAPTERS
 from ..providers.base import Target
 from ..registry.index import Model
 from ..spec import Secret, byte_count, seconds
-from ..stages.authenticate import JWT, Authenticate
 from ..stages.cache import Cache
 from ..stages.fallback import Fallback
-from ..stores.base import Principal, State
+from ..stores.base import State
 from ..stores.gate import Gate
 from ..stores.health import BreakerPlan, LiveHealth
 from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
+from .callers import gateway_keys, tokens
 from .retry import Allowance
 from .route import Live, Route
-
-MIN_KEY = 16
-"""Characters of a gateway key: shorter ones can be guessed."""
 
 
 class Stores(Struct):
@@ -78,8 +72,8 @@ class Stores(Struct):
 
 def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[str, str]) -> Live | list[Diagnostic]:
     """The graph with all it needs to serve; or why it cannot. Nothing in use is touched until it all worked."""
-    keys, findings = _gateway_keys(policy, environ)
-    tokens, faults = _tokens(policy, environ, stores.key_sets)
+    keys, findings = gateway_keys(policy, environ)
+    issued, faults = tokens(policy, environ, stores.key_sets)
     findings += faults
     if findings:
         return findings
@@ -95,7 +89,7 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
     }
     stores.adopt(next((spec for spec in graph.stages if isinstance(spec, Fallback)), Fallback()))
     stores.health.providers(unready)
-    issuers = tokens.issuers.values() if tokens is not None else ()
+    issuers = issued.issuers.values() if issued is not None else ()
     stores.key_sets.use([issuer.keys for issuer in issuers if isinstance(issuer.keys, RemoteKeys)])
     caches = [spec for spec in graph.stages if isinstance(spec, Cache)]
     limits = graph.gateway.limits
@@ -104,7 +98,7 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
         cache=stores.cache_for(caches[0] if caches else Cache()),
         health=stores.health,
         keys=MemoryKeys(keys),
-        tokens=tokens,
+        tokens=issued,
     )
     return Live(
         graph=graph,
@@ -118,82 +112,6 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
         opened=time(),
         policy_header=(b"x-sidecar-policy", graph.short_hash.encode()),
     )
-
-
-def _gateway_keys(policy: Policy, environ: Mapping[str, str]) -> tuple[dict[bytes, Principal], list[Diagnostic]]:
-    keys: dict[bytes, Principal] = {}
-    findings: list[Diagnostic] = []
-    for linked in policy.stages:
-        if not isinstance(linked.spec, Authenticate) or not linked.spec.enabled:
-            continue
-        for index, key in enumerate(linked.spec.keys):
-            principal = Principal(key.name, key.tenant, key.labels, frozenset(key.models))
-            if key.hash is not None:
-                keys[bytes.fromhex(key.hash.removeprefix("sha256:"))] = principal
-                continue
-            try:
-                secret = resolve(key.secret or "", environ)
-            except MissingError as fault:
-                findings.append(
-                    linked.finding(("keys", index, "secret"), Code.UNSET_SECRET, f"key `{key.name}`: {fault}")
-                )
-                continue
-            if secret is None:
-                continue
-            if len(secret.reveal()) < MIN_KEY:
-                message = f"key `{key.name}` is shorter than {MIN_KEY} characters"
-                findings.append(linked.finding(("keys", index, "secret"), Code.WEAK_KEY, message))
-                continue
-            keys[digest(secret.reveal())] = principal
-    return keys, findings
-
-
-def _tokens(
-    policy: Policy, environ: Mapping[str, str], remote: RemoteKeySets
-) -> tuple[Tokens[Principal] | None, list[Diagnostic]]:
-    """All issuers of the policy with their keys; None when it names none."""
-    issuers: dict[str, Issuer[Principal]] = {}
-    findings: list[Diagnostic] = []
-    named = False
-    for linked in policy.stages:
-        if not isinstance(linked.spec, Authenticate) or not linked.spec.enabled:
-            continue
-        for index, jwt in enumerate(linked.spec.jwt):
-            named = True
-            path: tuple[str | int, ...] = ("jwt", index, *jwt.sources)
-            try:
-                keys = _keys(jwt, environ, remote)
-            except MissingError as fault:
-                findings.append(linked.finding(path, Code.UNSET_SECRET, f"issuer `{jwt.name}`: {fault}"))
-                continue
-            except UnfitKeyError as fault:
-                code = Code.WEAK_KEY if isinstance(fault, WeakKeyError) else Code.BAD_VALUE
-                findings.append(linked.finding(path, code, f"issuer `{jwt.name}`: {fault}"))
-                continue
-            if keys is not None:
-                issuers[jwt.issuer] = Issuer(
-                    keys=keys,
-                    algorithms=frozenset(jwt.algorithms),
-                    audience=frozenset(jwt.audience),
-                    leeway=seconds(jwt.leeway),
-                    required=jwt.required,
-                    principal=jwt.principal,
-                )
-    return Tokens(issuers) if named else None, findings
-
-
-def _keys(jwt: JWT, environ: Mapping[str, str], remote: RemoteKeySets) -> KeySet | None:
-    """The keys of an issuer; None when its secret may be absent and is. Raises MissingError and UnfitKeyError."""
-    if jwt.jwks_url is not None:
-        lasting = seconds(jwt.jwks_refresh), seconds(jwt.jwks_grace)
-        return remote.get(Source(jwt.jwks_url, jwt.jwks_ca, jwt.jwks_token, *lasting))
-    secret = resolve(jwt.secret or jwt.public_key or "", environ)
-    if secret is None:
-        return None
-    key = secret_key(secret) if jwt.secret is not None else public_key(secret.reveal())
-    if key.algorithm not in jwt.algorithms:
-        raise UnfitKeyError(f"the key is one for {key.algorithm}, which `algorithms` does not list")
-    return KeySet(key)
 
 
 def _provider_keys(

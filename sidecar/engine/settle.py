@@ -59,6 +59,8 @@ class Settler:
         policy = live.graph.short_hash
         for attempt in attempts:
             self._learn(attempt)
+            for meter in call.meters:
+                meter.leave(attempt.number, attempt.usage, attempt.nano)
             self.records.add(status, _attempt_row(call, attempt, overhead, policy), attempt is attempts[-1])
         if not attempts:
             row = _unasked_row(call, ending, overhead, policy)

@@ -20,6 +20,7 @@ from ..engine.reload import Reloader
 from ..engine.settle import Settler
 from ..engine.upstream import Upstream
 from ..policy import Loaded
+from ..stores.changes import Changes
 from ..stores.health import LiveHealth
 from ..stores.memory import MemoryCounters
 from ..stores.sqlite import SQLiteLedger
@@ -38,6 +39,7 @@ class Running(Struct):
     ledger: SQLiteLedger
     metrics: Metrics
     records: Records
+    changes: Changes
     stores: Stores
     chat: ChatRoute
     started: float
@@ -86,15 +88,20 @@ async def running(
     reloader = Reloader(entry, holder, stores, environ)
     watching = asyncio.create_task(reloader.run(loaded.folders), name="reload")
     watching.add_done_callback(lambda task: _watch_ended(task, holder))
+    changes = Changes(ledger.path)
     fetching = asyncio.create_task(stores.key_sets.run(environ, holder.log), name="jwks")
-    fetching.add_done_callback(lambda task: _fetch_ended(task, holder))
+    listening = asyncio.create_task(changes.run(), name="changes")
+    for task in (fetching, listening):
+        task.add_done_callback(lambda task: _ended(task, holder))
     holder.read_registry(loaded.registry_problem)
     try:
-        yield Running(holder, ledger, metrics, records, stores, chat, time.time())
+        yield Running(holder, ledger, metrics, records, changes, stores, chat, time.time())
     finally:
         reloader.stop()
         fetching.cancel()
-        await asyncio.gather(watching, fetching, return_exceptions=True)
+        listening.cancel()
+        await asyncio.gather(watching, fetching, listening, return_exceptions=True)
+        changes.close()
         await upstream.close()
         await records.flush()
         await ledger.close()
@@ -116,8 +123,8 @@ def _watch_ended(task: asyncio.Task[None], holder: Holder) -> None:
         holder.refuse("hot reload has stopped: restart the gateway to use changed files\n")
 
 
-def _fetch_ended(task: asyncio.Task[None], holder: Holder) -> None:
-    """Issuers' keys are fetched for as long as the gateway runs; a bug that ends it must not go unnoticed."""
+def _ended(task: asyncio.Task[None], holder: Holder) -> None:
+    """What runs as long as the gateway does must not end unnoticed before."""
     fault = None if task.cancelled() else task.exception()
     if isinstance(fault, Exception):
-        holder.log_fault("jwks", fault)
+        holder.log_fault(task.get_name(), fault)

@@ -52,7 +52,17 @@ class Problem(Struct, frozen=True):
     warning: bool = False
 
 
-class StageSpec(Spec, frozen=True, tag_field="kind"):
+class PartSpec(Spec, frozen=True, tag_field="kind"):
+    """A document of the policy. Those that are no stages add to what stages, or the registry, know."""
+
+    kind: ClassVar[str]
+
+    def problems(self, scope: Scope) -> list[Problem]:
+        """What is wrong only when all documents are seen together."""
+        return []
+
+
+class StageSpec(PartSpec, frozen=True, tag_field="kind"):
     """Fields every stage has."""
 
     name: Annotated[Name, Meta(description="The node's name in the graph; the kind when absent.")] | None = None
@@ -60,7 +70,6 @@ class StageSpec(Spec, frozen=True, tag_field="kind"):
     on: Annotated[dict[str, Name], Meta(description="Outcome -> the node to go to instead of the default.")] = {}
 
     noun: ClassVar[str] = "stage"
-    kind: ClassVar[str]
     outcomes: ClassVar[Mapping[str, str]]
     """Outcome -> where it leads unless `on` says otherwise: `next` or a terminal."""
     gives: ClassVar[Mapping[str, str]] = {}
@@ -76,10 +85,6 @@ class StageSpec(Spec, frozen=True, tag_field="kind"):
     def edges(self, scope: Scope) -> Mapping[str, str]:
         """All outcomes this stage can have under this policy, with their defaults."""
         return self.outcomes
-
-    def problems(self, scope: Scope) -> list[Problem]:
-        """What is wrong only when all documents are seen together."""
-        return []
 
     def build(self, scope: Scope) -> Run:
         """The function that runs once a request."""

@@ -76,6 +76,11 @@ class Failures(Spec, frozen=True):
     saturated: Annotated[Reaction, Meta(description="The provider's `concurrency` and `queue` are used up.")] = (
         "fall_back"
     )
+    over_budget: Annotated[Reaction, Meta(description="What the model may cost is more than a budget has left.")] = (
+        "fall_back"
+    )
+    unpriced: Annotated[Reaction, Meta(description="The caller has a budget, and the model no price.")] = "fall_back"
+    over_limit: Annotated[Reaction, Meta(description="A limit on the model or its provider is reached.")] = "fall_back"
 
 
 class RetryBudget(Spec, frozen=True):

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlite_utils import Database
 
+from .database import migrate, open_database
 from .journal import Journal, replay
 from .ledger import Row
 
@@ -23,35 +23,6 @@ PAUSE = 0.2
 this is about how often pages are written, and how late `summary` may be."""
 MAX_WAITING = 200_000
 """Rows kept while the disk refuses; beyond that they are dropped and counted."""
-
-MIGRATIONS = (
-    """
-    CREATE TABLE request_logs (
-        id INTEGER PRIMARY KEY,
-        ts REAL NOT NULL,
-        request_id TEXT NOT NULL,
-        attempt INTEGER NOT NULL,
-        outcome TEXT NOT NULL,
-        surface TEXT NOT NULL,
-        requested_model TEXT NOT NULL,
-        tenant TEXT NOT NULL,
-        key_name TEXT NOT NULL,
-        model TEXT, provider TEXT, tier TEXT, rule TEXT, strategy TEXT,
-        stream INTEGER NOT NULL,
-        cache TEXT NOT NULL,
-        failure TEXT, status INTEGER, finish_reason TEXT,
-        input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
-        cache_write_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL,
-        estimated INTEGER NOT NULL,
-        cost_nano INTEGER,
-        latency_ms REAL NOT NULL, first_token_ms REAL, overhead_ms REAL,
-        policy TEXT NOT NULL
-    );
-    CREATE INDEX request_logs_ts ON request_logs (ts);
-    CREATE INDEX request_logs_request ON request_logs (request_id);
-    """,
-)
-"""Numbered by place; `PRAGMA user_version` says how many a file has had."""
 
 _INT64 = 2**63 - 1
 _COLUMNS = Row.__struct_fields__
@@ -84,8 +55,8 @@ class SQLiteLedger:
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
-        _migrate(path)
-        self._db = _open(path)
+        migrate(path)
+        self._db = open_database(path)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self.notices = replay(path, self._restore)
         self._journal = Journal(path)
@@ -205,25 +176,6 @@ def _storable(row: Row) -> tuple[Any, ...]:
     return tuple(min(max(v, -_INT64), _INT64) if isinstance(v, int) else v for v in msgspec.structs.astuple(row))
 
 
-def _open(path: Path) -> Database:
-    db = Database(sqlite3.connect(path, timeout=5, check_same_thread=False))
-    db.enable_wal()
-    db.execute("PRAGMA synchronous = NORMAL")
-    return db
-
-
-def _migrate(path: Path) -> None:
-    db = _open(path)
-    try:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(MIGRATIONS):
-            raise sqlite3.DatabaseError(f"{path}: written by a newer version (schema {version})")
-        for number, script in enumerate(MIGRATIONS[version:], version + 1):
-            db.conn.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
-    finally:
-        db.conn.close()
-
-
 _TOTALS = """
     SELECT count(DISTINCT request_id) AS requests, coalesce(sum(cost_nano), 0) AS cost_nano,
            coalesce(sum(input_tokens), 0) AS input_tokens, coalesce(sum(output_tokens), 0) AS output_tokens,
@@ -239,7 +191,7 @@ _MODELS = """
 
 
 def _summary(path: Path, since: float) -> dict[str, Any]:
-    db = _open(path)
+    db = open_database(path)
     try:
         totals = next(iter(db.query(_TOTALS, [since])))
         return {**totals, "models": list(db.query(_MODELS, [since]))}

@@ -16,9 +16,10 @@ from gateway import gateway, read_rows
 from house import CHAT, HELLO, UP_KEY, client, config, eventually, looped, upstream
 from sqlite_utils import Database
 
+from sidecar.stores.database import MIGRATIONS
 from sidecar.stores.journal import Journal
 from sidecar.stores.ledger import Row
-from sidecar.stores.sqlite import MIGRATIONS, SQLiteLedger
+from sidecar.stores.sqlite import SQLiteLedger
 
 
 def row(number: int, **more: object) -> Row:
@@ -262,7 +263,7 @@ async def test_killed_between_commit_and_the_journals_part_no_row_is_doubled(tmp
 @looped
 async def test_every_row_that_waits_for_a_locked_file_survives(tmp_path: Path) -> None:
     path = tmp_path / "a" / "ledger.db"
-    with mock.patch("sidecar.stores.sqlite._open", side_effect=_impatient):
+    with mock.patch("sidecar.stores.sqlite.open_database", side_effect=_impatient):
         ledger = SQLiteLedger(path)
     with locked(path):
         for number in range(9000):
@@ -281,12 +282,12 @@ async def test_every_row_that_waits_for_a_locked_file_survives(tmp_path: Path) -
 @looped
 async def test_what_the_disk_refuses_to_the_last_is_there_after_the_next_start(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
-    with mock.patch("sidecar.stores.sqlite._open", side_effect=_impatient):
+    with mock.patch("sidecar.stores.sqlite.open_database", side_effect=_impatient):
         ledger = SQLiteLedger(path)
     with locked(path):
         ledger.add(row(0))
         await ledger.close()
-        with mock.patch("sidecar.stores.sqlite._open", side_effect=_impatient):
+        with mock.patch("sidecar.stores.sqlite.open_database", side_effect=_impatient):
             early = SQLiteLedger(path)
         (notice,) = early.notices
         assert "locked" in notice

@@ -1,0 +1,94 @@
+"""Who may call, as the policy says it: gateway keys and issuers with their secrets read. Part of the open step."""
+
+from collections.abc import Mapping
+
+from ..config.codes import Code
+from ..config.diagnostic import Diagnostic
+from ..identity.jwks import RemoteKeySets, Source
+from ..identity.jwt import Issuer, KeySet, Tokens, UnfitKeyError, WeakKeyError, public_key, secret_key
+from ..identity.keys import digest
+from ..identity.secrets import MissingError, resolve
+from ..policy import Policy
+from ..spec import seconds
+from ..stages.authenticate import JWT, Authenticate
+from ..stores.base import Principal
+
+MIN_KEY = 16
+"""Characters of a gateway key: shorter ones can be guessed."""
+
+
+def gateway_keys(policy: Policy, environ: Mapping[str, str]) -> tuple[dict[bytes, Principal], list[Diagnostic]]:
+    """The keys that stand in the policy, by digest; and what is wrong with their secrets."""
+    keys: dict[bytes, Principal] = {}
+    findings: list[Diagnostic] = []
+    for linked in policy.stages:
+        if not isinstance(linked.spec, Authenticate) or not linked.spec.enabled:
+            continue
+        for index, key in enumerate(linked.spec.keys):
+            principal = Principal(key.name, key.tenant, key.labels, frozenset(key.models))
+            if key.hash is not None:
+                keys[bytes.fromhex(key.hash.removeprefix("sha256:"))] = principal
+                continue
+            try:
+                secret = resolve(key.secret or "", environ)
+            except MissingError as fault:
+                findings.append(
+                    linked.finding(("keys", index, "secret"), Code.UNSET_SECRET, f"key `{key.name}`: {fault}")
+                )
+                continue
+            if secret is None:
+                continue
+            if len(secret.reveal()) < MIN_KEY:
+                message = f"key `{key.name}` is shorter than {MIN_KEY} characters"
+                findings.append(linked.finding(("keys", index, "secret"), Code.WEAK_KEY, message))
+                continue
+            keys[digest(secret.reveal())] = principal
+    return keys, findings
+
+
+def tokens(
+    policy: Policy, environ: Mapping[str, str], remote: RemoteKeySets
+) -> tuple[Tokens[Principal] | None, list[Diagnostic]]:
+    """All issuers of the policy with their keys; None when it names none."""
+    issuers: dict[str, Issuer[Principal]] = {}
+    findings: list[Diagnostic] = []
+    named = False
+    for linked in policy.stages:
+        if not isinstance(linked.spec, Authenticate) or not linked.spec.enabled:
+            continue
+        for index, jwt in enumerate(linked.spec.jwt):
+            named = True
+            path: tuple[str | int, ...] = ("jwt", index, *jwt.sources)
+            try:
+                keys = _keys(jwt, environ, remote)
+            except MissingError as fault:
+                findings.append(linked.finding(path, Code.UNSET_SECRET, f"issuer `{jwt.name}`: {fault}"))
+                continue
+            except UnfitKeyError as fault:
+                code = Code.WEAK_KEY if isinstance(fault, WeakKeyError) else Code.BAD_VALUE
+                findings.append(linked.finding(path, code, f"issuer `{jwt.name}`: {fault}"))
+                continue
+            if keys is not None:
+                issuers[jwt.issuer] = Issuer(
+                    keys=keys,
+                    algorithms=frozenset(jwt.algorithms),
+                    audience=frozenset(jwt.audience),
+                    leeway=seconds(jwt.leeway),
+                    required=jwt.required,
+                    principal=jwt.principal,
+                )
+    return Tokens(issuers) if named else None, findings
+
+
+def _keys(jwt: JWT, environ: Mapping[str, str], remote: RemoteKeySets) -> KeySet | None:
+    """The keys of an issuer; None when its secret may be absent and is. Raises MissingError and UnfitKeyError."""
+    if jwt.jwks_url is not None:
+        lasting = seconds(jwt.jwks_refresh), seconds(jwt.jwks_grace)
+        return remote.get(Source(jwt.jwks_url, jwt.jwks_ca, jwt.jwks_token, *lasting))
+    secret = resolve(jwt.secret or jwt.public_key or "", environ)
+    if secret is None:
+        return None
+    key = secret_key(secret) if jwt.secret is not None else public_key(secret.reveal())
+    if key.algorithm not in jwt.algorithms:
+        raise UnfitKeyError(f"the key is one for {key.algorithm}, which `algorithms` does not list")
+    return KeySet(key)

@@ -1,0 +1,63 @@
+"""The gateway's database file: how it is opened, and how an older one becomes one of today.
+
+The ledger, the gateway keys, the vault and the roll-ups are tables of one SQLite file, so that one copy of it is all
+there is to keep.
+"""
+
+import sqlite3
+from pathlib import Path
+
+from sqlite_utils import Database
+
+MIGRATIONS = (
+    """
+    CREATE TABLE request_logs (
+        id INTEGER PRIMARY KEY,
+        ts REAL NOT NULL,
+        request_id TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        outcome TEXT NOT NULL,
+        surface TEXT NOT NULL,
+        requested_model TEXT NOT NULL,
+        tenant TEXT NOT NULL,
+        key_name TEXT NOT NULL,
+        model TEXT, provider TEXT, tier TEXT, rule TEXT, strategy TEXT,
+        stream INTEGER NOT NULL,
+        cache TEXT NOT NULL,
+        failure TEXT, status INTEGER, finish_reason TEXT,
+        input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
+        cache_write_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL,
+        estimated INTEGER NOT NULL,
+        cost_nano INTEGER,
+        latency_ms REAL NOT NULL, first_token_ms REAL, overhead_ms REAL,
+        policy TEXT NOT NULL
+    );
+    CREATE INDEX request_logs_ts ON request_logs (ts);
+    CREATE INDEX request_logs_request ON request_logs (request_id);
+    """,
+    """
+    CREATE TABLE changes (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+    """,
+)
+"""Numbered by place; `PRAGMA user_version` says how many a file has had."""
+
+
+def open_database(path: Path) -> Database:
+    """A connection: WAL, so that reading and writing do not wait for each other. Raises sqlite3.Error."""
+    db = Database(sqlite3.connect(path, timeout=5, check_same_thread=False))
+    db.enable_wal()
+    db.execute("PRAGMA synchronous = NORMAL")
+    return db
+
+
+def migrate(path: Path) -> None:
+    """Bring the file up to today's tables; one that is not there is made. Raises sqlite3.Error."""
+    db = open_database(path)
+    try:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            raise sqlite3.DatabaseError(f"{path}: written by a newer version (schema {version})")
+        for number, script in enumerate(MIGRATIONS[version:], version + 1):
+            db.conn.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+    finally:
+        db.conn.close()
