@@ -5,6 +5,7 @@ policy again is no reload. A refused edit changes nothing and is loud.
 """
 
 import asyncio
+import gc
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -86,6 +87,9 @@ class Reloader:
             self._holder.refuse(loaded.render(live))
         else:
             self._holder.swap(live, loaded.text)
+            # What was replaced, and what reading the files left, refers to itself in circles: at the collector's own
+            # pace, set for requests, it would stay for hours.
+            gc.collect()
 
 
 def _concerns_us(change: Change, path: str) -> bool:

@@ -24,7 +24,7 @@ async def serve(running: Running, host: str, port: int) -> None:
         # What start-up made is never garbage: scanning it again and again costs latency at the tail.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
+        gc.set_threshold(10_000, 20, 20)
         policy = running.holder.current.graph.short_hash
         running.holder.log("info", "listening", {"host": host, "port": bound, "policy": policy})
         await stop.wait()
