@@ -207,7 +207,8 @@ def _defaults(
     """A stage nobody wrote a document for works with its defaults, if a pipeline that is written has it."""
     named = {*gateway.spec.pipeline, *(to for linked in written for to in linked.spec.on.values())}
     absent = [stage for stage in STAGES if stage.kind not in {*kinds, *(linked.spec.kind for linked in written)}]
-    wanted = [stage for stage in absent if not gateway.spec.pipeline or stage.kind in named]
+    there = {None, *(stage.kind for stage in absent), *(linked.spec.kind for linked in written if linked.spec.enabled)}
+    wanted = [s for s in absent if s.kind in named or (not gateway.spec.pipeline and s.beside in there)]
     return [Linked(stage(), None, gateway.entry) for stage in wanted]
 
 
