@@ -165,3 +165,24 @@ def test_correcting_what_was_never_taken_is_nothing() -> None:
     counters.adjust(K, -5, 0.0)
     counters.adjust(K, 5, 0.0)
     assert counters.take(K, 5, 60, 5, 0.0).remaining == 0
+
+
+def test_the_keys_of_one_limit_push_out_none_of_another() -> None:
+    counters = MemoryCounters(max_keys=10)
+    assert not counters.take(("quota", "acme"), 1, 86400, 1, 0.0).wait
+    for number in range(1000):
+        counters.take(("door", f"made-up-{number}"), 1, 60, 1, 0.0)
+    assert counters.take(("quota", "acme"), 1, 86400, 1, 0.0).wait
+
+
+@given(period=PERIODS, limit=LIMITS, steps=STEPS, start=st.floats(0, 2e9))
+@settings(max_examples=100, deadline=None)
+def test_looking_says_what_taking_would_and_takes_nothing(
+    period: float, limit: int, steps: list[tuple[float, int, int | None]], start: float
+) -> None:
+    counters, now = MemoryCounters(), start
+    for share, amount, _ in steps:
+        now += share * period
+        seen = counters.peek(K, limit, period, amount, now)
+        assert counters.peek(K, limit, period, amount, now) == seen
+        assert counters.take(K, limit, period, amount, now) == seen
