@@ -16,7 +16,8 @@ Counter = tuple[str, Subject]
 
 
 class Principal(Struct, frozen=True):
-    """Who is calling: the gateway key's name, its tenant and labels. `models` empty means all are allowed.
+    """Who is calling: the gateway key's name, its tenant and labels. `models` and `strategies` empty mean all are
+    allowed. From `expires` (Unix seconds) on, or once it is `revoked`, the key is known and refused.
 
     Of who holds a token `key` is `<issuer's name>|<subject>`, which no gateway key can be called, and `claims` is all
     that the token says. `limits` are the key's own: what is counted (requests or tokens), how many, in how many
@@ -28,7 +29,10 @@ class Principal(Struct, frozen=True):
     labels: Mapping[str, str] = {}
     models: frozenset[str] = frozenset()
     claims: Mapping[str, Any] = {}
+    strategies: tuple[str, ...] = ()
     limits: tuple[tuple[str, int, float], ...] = ()
+    expires: float | None = None
+    revoked: bool = False
 
 
 class Quota(Struct, frozen=True):

@@ -9,6 +9,16 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
+
+def counted(table: str) -> str:
+    """Triggers that count every change of a table in `changes`, for those who listen (`stores/changes.py`)."""
+    count = f"INSERT INTO changes VALUES ('{table}', 1) ON CONFLICT (name) DO UPDATE SET number = number + 1;"  # noqa: S608
+    return "".join(
+        f"CREATE TRIGGER {table}_{change} AFTER {change.upper()} ON {table} BEGIN {count} END;"
+        for change in ("insert", "update", "delete")
+    )
+
+
 MIGRATIONS = (
     """
     CREATE TABLE request_logs (
@@ -38,6 +48,20 @@ MIGRATIONS = (
     """
     CREATE TABLE changes (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE gateway_keys (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        hash TEXT NOT NULL UNIQUE CHECK (length(hash) = 64),
+        prefix TEXT NOT NULL,
+        tenant TEXT NOT NULL,
+        labels TEXT NOT NULL, models TEXT NOT NULL, strategies TEXT NOT NULL, limits TEXT NOT NULL,
+        created REAL NOT NULL, expires REAL, revoked REAL, rotated REAL,
+        former TEXT NOT NULL
+    );
+    CREATE UNIQUE INDEX gateway_keys_name ON gateway_keys (name) WHERE revoked IS NULL;
+    """
+    + counted("gateway_keys"),
 )
 """Numbered by place; `PRAGMA user_version` says how many a file has had."""
 
