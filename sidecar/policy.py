@@ -21,7 +21,7 @@ from .config.loader import Sources, read_folder
 from .config.render import render_text
 from .gateway import Gateway
 from .graph import Graph, compile_graph
-from .link import Absent, Linked, link_problems, pipeline
+from .link import Absent, Linked, key_problems, link_problems, pipeline
 from .registry.index import Registry
 from .registry.load import load as load_registry
 from .registry.override import merge
@@ -30,8 +30,9 @@ from .spec import Spec
 from .stages import STAGES
 from .stages.base import PartSpec, Problem, Scope, StageSpec
 from .stages.classify import Classify
+from .stages.keys import Keys
 
-PARTS: tuple[type[PartSpec], ...] = ()
+PARTS: tuple[type[PartSpec], ...] = (Keys,)
 """Documents that are no stages."""
 KINDS: Mapping[str, type[Spec]] = {"gateway": Gateway, **{part.kind: part for part in (*STAGES, *PARTS)}}
 """What `kind:` may say."""
@@ -120,6 +121,7 @@ def load(entry: Path, environ: Mapping[str, str], *, strict: bool, given: bytes 
     off = frozenset(linked.spec.node for linked in written) - {linked.spec.node for linked in stages}
     scope = _scope(read, [*(s.spec for s in stages), *(p.spec for p in parts)], registry)
     findings += link_problems(gateway, stages, scope, Absent(off, frozenset(broken), unread, not read.sound))
+    findings += key_problems([*stages, *parts])
     findings += [f for f in _problems([*stages, *parts], scope) if read.sound or f.code not in _OF_MODELS]
     if given is None and not any(f.severity is Severity.ERROR for f in findings):
         findings += shape_problems(gateway, stages, scope)

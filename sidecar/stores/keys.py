@@ -5,7 +5,8 @@ What is revoked stays in the table, so that nothing that still names its hash ca
 
 import secrets
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,6 @@ class StoredKey(Struct, frozen=True, kw_only=True):
             end = until if self.expires is None else min(until, self.expires)
             found[bytes.fromhex(digest)] = msgspec.structs.replace(holder, expires=end)
         return {**found, bytes.fromhex(self.hash): holder}
-
-
-def by_digest(keys: Iterable[StoredKey]) -> dict[bytes, Principal]:
-    """All of them as look-ups want them."""
-    return {digest: principal for key in keys for digest, principal in key.principals().items()}
 
 
 _COLUMNS = StoredKey.__struct_fields__
@@ -144,6 +140,12 @@ class KeyTable:
     def _select(self, clause: str, values: Mapping[str, Any]) -> list[StoredKey]:
         rows = self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM gateway_keys {clause}", values)  # noqa: S608
         return [_stored(dict(zip(_COLUMNS, row, strict=True))) for row in rows.fetchall()]
+
+
+def read_keys(path: Path) -> dict[bytes, Principal]:
+    """Every key of the database at `path` as look-ups want them. Blocks; raises sqlite3.Error."""
+    with closing(KeyTable(path)) as table:
+        return {digest: holder for key in table.all() for digest, holder in key.principals().items()}
 
 
 _INSERT = f"INSERT INTO gateway_keys ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608

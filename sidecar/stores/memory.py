@@ -3,6 +3,8 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from .base import Counter, Entry, Principal, Quota, Subject
 
 SLOTS = 60
@@ -153,10 +155,16 @@ class MemoryCache:
 
 
 class MemoryKeys:
-    """Gateway keys by digest."""
+    """Gateway keys by digest: those that the policy declares and those of the database, as one map.
 
-    def __init__(self, keys: Mapping[bytes, Principal]) -> None:
-        self._keys = keys
+    A key of both is as the policy says, and ends when the stricter of the two ends it: nothing that was revoked comes
+    back with a reload, or with an entry that somebody left in git.
+    """
+
+    def __init__(self, declared: Mapping[bytes, Principal] | None = None) -> None:
+        self._declared = declared or {}
+        self._stored: Mapping[bytes, Principal] = {}
+        self._keys = self._declared
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -164,3 +172,26 @@ class MemoryKeys:
     def find(self, digest: bytes) -> Principal | None:
         """Who holds the key with this digest. The look-up's time tells of a hash, never of a key."""
         return self._keys.get(digest)
+
+    def declare(self, keys: Mapping[bytes, Principal]) -> None:
+        """The policy's keys from now on."""
+        self._declared = keys
+        self._merge()
+
+    def store(self, keys: Mapping[bytes, Principal]) -> None:
+        """The database's keys from now on."""
+        self._stored = keys
+        self._merge()
+
+    def _merge(self) -> None:
+        both = {
+            digest: stricter(self._declared[digest], self._stored[digest])
+            for digest in self._declared.keys() & self._stored.keys()
+        }
+        self._keys = {**self._stored, **self._declared, **both}
+
+
+def stricter(declared: Principal, stored: Principal) -> Principal:
+    """Who holds a key that the policy and the database have: as the policy says, until either ends it."""
+    ends = [end for end in (declared.expires, stored.expires) if end is not None]
+    return replace(declared, expires=min(ends, default=None), revoked=declared.revoked or stored.revoked)

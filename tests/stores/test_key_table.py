@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.stores import database
-from sidecar.stores.keys import DuplicateKeyError, KeyTable, StoredKey, by_digest
+from sidecar.stores.keys import DuplicateKeyError, KeyTable, StoredKey, read_keys
 
 ONE, TWO, THREE = ("1" * 64, "2" * 64, "3" * 64)
 
@@ -53,15 +53,16 @@ def test_a_name_is_taken_until_its_key_is_revoked(table: KeyTable) -> None:
     assert [(k.hash, k.revoked) for k in table.all()] == [(ONE, 5.0), (TWO, None)]
 
 
-def test_a_rotated_key_works_for_its_grace(table: KeyTable) -> None:
+def test_a_rotated_key_works_for_its_grace(table: KeyTable, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "sidecar.db"
     table.add(key(expires=50.0))
     first = table.rotate("app", TWO, "gw_new00", 10.0, 30.0)
     assert first is not None and first == table.find("app")
     table.rotate(first.id, THREE, "gw_new01", 15.0, 100.0)
-    ends = {digest.hex(): who.expires for digest, who in by_digest(table.all()).items()}
+    ends = {digest.hex(): who.expires for digest, who in read_keys(path).items()}
     assert ends == {ONE: 40.0, TWO: 50.0, THREE: 50.0}
     assert table.revoke("app", 16.0)
-    assert all(who.revoked for who in by_digest(table.all()).values())
+    assert all(who.revoked for who in read_keys(path).values())
     assert table.rotate("app", "4" * 64, "gw_new02", 17.0, 0.0) is None
     assert table.rotate("nobody", "4" * 64, "gw_new02", 17.0, 0.0) is None
 
