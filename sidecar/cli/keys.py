@@ -141,7 +141,7 @@ def _given(limit: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list(options: argparse.Namespace) -> None:
-    rows = every_key(find_home(options.config, options.database), time.time())
+    rows = every_key(_known_home(options), time.time())
     if options.format == "json":
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode() + "\n")
         return
@@ -158,7 +158,7 @@ def _cells(row: Listed) -> tuple[str, ...]:
 
 def _revoke(options: argparse.Namespace) -> None:
     """In the database, for good. A key of git gets a tombstone there: no reload brings it back."""
-    home, name, now = find_home(options.config, options.database), options.name, time.time()
+    home, name, now = _known_home(options), options.name, time.time()
     stored = _find(home, name)
     declared = [one for one in home.declared() if one.key.name == name]
     if stored is None and not declared:
@@ -188,7 +188,7 @@ def _bury(table: KeyTable, declared: Declared, now: float) -> None:
 
 
 def _rotate(options: argparse.Namespace) -> None:
-    home, name, now = find_home(options.config, options.database), options.name, time.time()
+    home, name, now = _known_home(options), options.name, time.time()
     stored = _find(home, name)
     if stored is None:
         place = next((one.place for one in home.declared() if one.key.name == name), None)
@@ -203,6 +203,13 @@ def _rotate(options: argparse.Namespace) -> None:
     sys.stdout.write(f"{key}\n")
     until = f"works until {moment(now + options.grace)}" if options.grace else "is refused within a second"
     sys.stderr.write(f"shown once; in force within a second, and the old key {until}\n")
+
+
+def _known_home(options: argparse.Namespace) -> Home:
+    home = find_home(options.config, options.database)
+    if home.policy is None:
+        home.table().close()  # with nothing to look at it says so
+    return home
 
 
 def _find(home: Home, name: str) -> StoredKey | None:

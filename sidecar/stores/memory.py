@@ -170,7 +170,11 @@ class MemoryKeys:
         return len(self._keys)
 
     def find(self, digest: bytes) -> Principal | None:
-        """Who holds the key with this digest. The look-up's time tells of a hash, never of a key."""
+        """Who holds the key with this digest; they may have been refused since.
+
+        One dict look-up: its time may tell how far a hash is like another, never anything of a key, for nobody can
+        choose a key by its hash.
+        """
         return self._keys.get(digest)
 
     def declare(self, keys: Mapping[bytes, Principal]) -> None:
