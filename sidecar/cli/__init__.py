@@ -17,7 +17,7 @@ VERBS = {
     "show": "the configuration as the gateway understands it",
     "models": "the models a policy may use",
     "scrape": "read prices from a saved page",
-    "keys": "make a gateway key",
+    "keys": "gateway keys: create, list, revoke, rotate",
     "ledger": "past rows at today's prices: `sidecar ledger reprice`",
     "schema": "write or check the JSON Schemas in schemas/",
 }

@@ -106,4 +106,4 @@ class Keys(PartSpec, frozen=True, tag="keys"):
         return found
 
 
-ORIGIN_HELP = "`sidecar keys create NAME` prints a key and the entry with its hash"
+ORIGIN_HELP = "`sidecar keys create NAME --git` prints a key and the entry with its hash"

@@ -5,6 +5,7 @@ there is to keep.
 """
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -75,13 +76,35 @@ def open_database(path: Path) -> Database:
 
 
 def migrate(path: Path) -> None:
-    """Bring the file up to today's tables; one that is not there is made. Raises sqlite3.Error."""
-    db = open_database(path)
+    """Bring the file up to today's tables; one that is not there is made. Raises sqlite3.Error.
+
+    Processes that start together take turns: the version is read again by whoever may write.
+    """
+    conn = open_database(path).conn
     try:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(MIGRATIONS):
-            raise sqlite3.DatabaseError(f"{path}: written by a newer version (schema {version})")
-        for number, script in enumerate(MIGRATIONS[version:], version + 1):
-            db.conn.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+        if _version(conn, path) < len(MIGRATIONS):
+            with conn:
+                conn.execute("BEGIN IMMEDIATE")
+                for script in MIGRATIONS[_version(conn, path) :]:
+                    for statement in _statements(script):
+                        conn.execute(statement)
+                conn.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
     finally:
-        db.conn.close()
+        conn.close()
+
+
+def _version(conn: sqlite3.Connection, path: Path) -> int:
+    version: int = conn.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise sqlite3.DatabaseError(f"{path}: written by a newer version (schema {version})")
+    return version
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One by one: Python's `executescript` would commit what is under way. Triggers have semicolons inside."""
+    statement = ""
+    for part in script.split(";")[:-1]:
+        statement += f"{part};"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,6 +1,8 @@
 """The table of gateway keys: what is stored comes back, names are unique, what is revoked stays so."""
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -102,6 +104,13 @@ def test_a_database_of_any_earlier_version_is_brought_up(
             if not table.all():
                 table.add(key())
             assert [k.name for k in table.all()] == ["app"]
+
+
+def test_processes_that_start_together_make_one_database(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    code = f"from pathlib import Path; from sidecar.stores.keys import KeyTable; KeyTable(Path({str(path)!r})).close()"
+    started = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)]
+    assert [process.communicate()[1] for process in started] == [b""] * 4
 
 
 def test_a_row_nobody_can_read_is_a_fault_of_the_file(table: KeyTable) -> None:
