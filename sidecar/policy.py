@@ -21,7 +21,7 @@ from .config.loader import Sources, read_folder
 from .config.render import render_text
 from .gateway import Gateway
 from .graph import Graph, compile_graph
-from .link import Absent, Linked, key_problems, link_problems, pipeline
+from .link import Absent, Linked, declared_keys, key_problems, link_problems, pipeline
 from .registry.index import Registry
 from .registry.load import load as load_registry
 from .registry.override import merge
@@ -124,7 +124,8 @@ def load(entry: Path, environ: Mapping[str, str], *, strict: bool, given: bytes 
     findings += key_problems([*stages, *parts])
     findings += [f for f in _problems([*stages, *parts], scope) if read.sound or f.code not in _OF_MODELS]
     if given is None and not any(f.severity is Severity.ERROR for f in findings):
-        findings += shape_problems(gateway, stages, scope)
+        limits = any(key.limits for _, _, key in declared_keys([*stages, *parts]))
+        findings += shape_problems(gateway, stages, scope, limits=limits)
     sorted_ = tuple(sorted(findings, key=lambda f: (f.place, f.code)))
     if any(f.severity is Severity.ERROR for f in sorted_):
         return Loaded(None, None, sorted_, read.sources, folders, problem)
