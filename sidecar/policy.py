@@ -90,11 +90,14 @@ class _Read(Struct):
     findings: list[Diagnostic]
 
 
-def load(entry: Path, environ: Mapping[str, str], *, strict: bool, given: bytes | None = None) -> Loaded:
+def load(
+    entry: Path, environ: Mapping[str, str], *, strict: bool, given: bytes | None = None, still: bool = False
+) -> Loaded:
     """Read `entry` and what it includes, and compile it. Never raises for what the files say.
 
     `strict` makes an unset variable an error; `validate` is not strict, for CI has no environment. `given` is read in
-    place of the file `entry`, and by itself.
+    place of the file `entry`, and by itself. `still` takes the prices of the day the registry was made, not today's:
+    the same files are then the same policy on any day.
     """
     read = _read(entry, environ, strict, given)
     gateway, findings = read.gateway, read.findings
@@ -115,7 +118,7 @@ def load(entry: Path, environ: Mapping[str, str], *, strict: bool, given: bytes 
         else:
             broken.add(str(document.data.get("name") or document.kind))
     written += _defaults(written, {d.kind for d in read.others}, gateway)
-    registry, problem, faults = _registry(read, entry)
+    registry, problem, faults = _registry(read, entry, still)
     findings += faults
     stages = [linked for linked in written if linked.spec.enabled]
     off = frozenset(linked.spec.node for linked in written) - {linked.spec.node for linked in stages}
@@ -215,7 +218,7 @@ def _defaults(
     return [Linked(stage(), None, gateway.entry) for stage in wanted]
 
 
-def _registry(read: _Read, entry: Path) -> tuple[Registry, str | None, list[Diagnostic]]:
+def _registry(read: _Read, entry: Path, still: bool) -> tuple[Registry, str | None, list[Diagnostic]]:
     """The catalogue with the gateway's own models laid over it."""
     gateway, spec = read.gateway, read.gateway.spec
     loaded = load_registry(None if spec.registry is None else entry.parent / spec.registry)
@@ -227,7 +230,8 @@ def _registry(read: _Read, entry: Path) -> tuple[Registry, str | None, list[Diag
         what = f"`{field[0]}` of model `{name}` " if said else f"model `{name}`: "
         found = Problem(("models", *problem.path), Code.BAD_MODEL, what + problem.message)
         findings.append(gateway.from_problem(found))
-    registry = Registry(merged.cards, datetime.now(UTC).date(), _enabled(read))
+    day = loaded.catalogue.generated if still else datetime.now(UTC).date()
+    registry = Registry(merged.cards, day, _enabled(read))
     if loaded.problem is not None:
         found = Problem(("registry",), Code.REGISTRY_FALLBACK, loaded.problem, warning=True)
         findings.append(gateway.from_problem(found))

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "sidecar"
 
 ROWS = """
     cli
-    server
+    server cases
     engine
     render policy
     shape
@@ -43,7 +43,7 @@ LIBRARIES = {
     "tenacity": "engine/retry.py",
     "tiktoken": "tokens.py",
     "uvloop": "cli/run.py",
-    "watchfiles": "engine/reload.py",
+    "watchfiles": ("engine/reload.py", "cli/test.py"),
     "yaml": "config/",
 }
 """Who may import what is not ours."""

@@ -12,6 +12,7 @@ VERBS = {
     "demo": "gateway and emulator: a dozen prompts, a table, then it keeps serving",
     "emulate": "a stand-in for all four providers, offline",
     "validate": "check a configuration: every error at once, offline, without a key",
+    "test": "the cases beside the policies, offline, without a key",
     "explain": "why a request would go where it goes; or what a diagnostic code means",
     "graph": "the policy as a picture: mermaid, dot or json",
     "show": "the configuration as the gateway understands it",

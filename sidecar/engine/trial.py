@@ -1,0 +1,132 @@
+"""One request taken through a graph in a world that is made up: what `explain`, `demo` and `test` share.
+
+It is the walk that serves traffic, over the stores that serve traffic; only what is in them is invented. No clock, no
+network, no token.
+"""
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from math import inf
+
+from msgspec import Struct, structs
+
+from ..call import Call
+from ..chat import ChatRequest
+from ..features import extract
+from ..graph import Graph
+from ..stages.authenticate import Authenticate
+from ..stores.base import Entry, Principal, Quota, State
+from ..stores.health import LiveHealth
+from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
+from .walk import walk
+
+LOOPBACK = "127.0.0.1"
+_DIGEST = b"explain"
+_TOKEN = "a.b.c"
+"""What a caller presents. With two dots it would be judged as a token, were it not known as a key."""
+
+
+class Asked(Struct, frozen=True):
+    """A request: parsed, its bytes, and the headers it came with, names in lower case."""
+
+    chat: ChatRequest
+    raw: bytes
+    headers: Mapping[str, str] = {}
+
+
+class World(Struct, frozen=True):
+    """Who asks, and how things are.
+
+    `caller` is who is let in, by key or by token; a text is why a token is refused. Without one `credential` is
+    presented, which nobody knows, or nothing. `down` and `speeds` are what is known of providers
+    and models (reasons; tokens a second). `used` is what every counter holds already, by whom it counts for and what:
+    `("key", "requests")`. `answered` is a world in which the same request was answered before, and that answer is in
+    the cache. `now` is Unix time in seconds.
+    """
+
+    caller: Principal | str | None = None
+    credential: str = ""
+    ip: str = LOOPBACK
+    down: Mapping[str, str] = {}
+    speeds: Mapping[str, float] = {}
+    used: Mapping[tuple[str, str], int] = {}
+    answered: "World | None" = None
+    now: float = 0.0
+
+    def before(self) -> "World":
+        """The same caller when nothing was used, and nothing known."""
+        return structs.replace(self, down={}, speeds={}, used={}, answered=None)
+
+
+def walk_once(graph: Graph, asked: Asked, world: World) -> tuple[Call, str]:
+    """The call as the walk leaves it, notes taken, and the end it came to. Nobody is called."""
+    caller, health = world.caller, LiveHealth()
+    health.providers(world.down)
+    for model, speed in world.speeds.items():
+        health.learned(model, speed)
+    keys = MemoryKeys({_DIGEST: caller} if isinstance(caller, Principal) else {})
+    tokens = _Refusing(caller) if isinstance(caller, str) else None
+    call = Call(
+        id="explain",
+        chat=asked.chat,
+        raw=asked.raw,
+        features=extract(asked.chat, asked.headers),
+        state=State(_Counters(world.used), _cache(graph, asked, world), health, keys, tokens),
+        now=world.now,
+        model=graph.aliases.get(asked.chat.model, asked.chat.model),
+        ip=world.ip,
+        credential=world.credential if caller is None else _TOKEN,
+        digest=b"" if caller is None else _DIGEST,
+        local=ip_address(world.ip).is_loopback,
+        details={},
+    )
+    return call, walk(graph, call)
+
+
+def known_callers(graph: Graph) -> dict[str, Principal]:
+    """The gateway keys that stand in the policy, by name, in the order they are written."""
+    keys = [key for spec in graph.stages if isinstance(spec, Authenticate) for key in spec.keys]
+    return {key.name: Principal(key.name, key.tenant, key.labels, frozenset(key.models)) for key in keys}
+
+
+def first_caller(graph: Graph) -> Principal | None:
+    """Who asks when nobody is named: the holder of the first key; None, who has none, when the policy has none."""
+    return next(iter(known_callers(graph).values()), None)
+
+
+class _Counters(MemoryCounters):
+    """Counters that hold something when they are first looked at."""
+
+    def __init__(self, used: Mapping[tuple[str, str], int]) -> None:
+        super().__init__()
+        self._used = used
+        self._met: set[str] = set()
+
+    def take(self, key: str, limit: int, period: float, amount: int, now: float) -> Quota:
+        """What was used before counts first: as much of it as fits."""
+        if key not in self._met:
+            self._met.add(key)
+            _, per, what, _ = key.rsplit(" ", 3)  # as `kind: rate_limit` names its counters
+            super().take(key, limit, period, min(limit, self._used.get((per, what), 0)), now)
+        return super().take(key, limit, period, amount, now)
+
+
+class _Refusing:
+    """Signed tokens, every one of them refused."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def judge(self, token: str, digest: bytes, now: float) -> Principal | str:
+        """Why the token is refused."""
+        return self._why
+
+
+def _cache(graph: Graph, asked: Asked, world: World) -> MemoryCache:
+    """A cache that holds what the world says was answered before: by the key that the walk makes for it."""
+    cache = MemoryCache(1, 1)
+    if world.answered is not None:
+        call, _ = walk_once(graph, asked, world.answered)
+        if call.cache_key is not None:
+            cache.put(call.cache_key, Entry(b"", "application/json", "", "", "", inf))
+    return cache
