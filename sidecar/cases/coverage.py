@@ -7,6 +7,7 @@ from msgspec import Struct
 from ..config.diagnostic import Place
 from ..graph import Graph
 from ..policy import Policy
+from ..stages.authenticate import Authenticate
 from ..stages.classify import ABSTAIN, PINNED, Classify
 from .judge import Result
 
@@ -42,7 +43,8 @@ def together(parts: Iterable[Coverage]) -> Coverage:
 
 
 def coverage(policy: Policy, graph: Graph, results: Iterable[Result]) -> Coverage:
-    """What the walks took of a policy's rules and edges. An outcome that no rule leads to is none of its edges."""
+    """What the walks took of a policy's rules and edges. An outcome that cannot be, such as a tier
+    that no rule leads to, is none of its edges."""
     seen = list(results)
     taken = {step for result in seen for step in result.explanation.trace}
     fired = {step for result in seen for step in result.fired}
@@ -51,6 +53,8 @@ def coverage(policy: Policy, graph: Graph, results: Iterable[Result]) -> Coverag
     for linked in policy.stages:
         spec, node = linked.spec, linked.spec.node
         possible = set(graph.nodes[node].edges)
+        if isinstance(spec, Authenticate) and spec.anonymous == "never":
+            possible.discard("anonymous")
         if isinstance(spec, Classify):
             possible = {rule.tier for rule in spec.rules} | {ABSTAIN, PINNED}
             total += len(spec.rules)

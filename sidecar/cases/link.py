@@ -59,15 +59,13 @@ def names_of(graph: Graph) -> Names:
 
 
 def problems(case: spec.Case, names: Names) -> Iterator[Problem]:
-    """Names that stand for nothing in this policy, and a case that expects nothing."""
+    """Names that stand for nothing in this policy."""
     yield from _caller_problems(("caller",), case.caller, names)
     if case.world.cached_for is not None:
         yield from _caller_problems(("world", "cached_for"), case.world.cached_for, names)
     yield from _world_problems(case.world, names)
     yield from _expect_problems(case.expect, names)
     yield from _stage_problems(case.expect, names)
-    if case.expect == spec.Expect():
-        yield Problem(("name",), Code.MISSING_FIELD, "the case expects nothing", "add `expect: {tier: ...}`, or more")
 
 
 def world(case: spec.Case, names: Names) -> World:
@@ -149,19 +147,19 @@ def _world_problems(said: spec.World, names: Names) -> Iterator[Problem]:
 
 
 def _expect_problems(said: spec.Expect, names: Names) -> Iterator[Problem]:
-    listed: tuple[tuple[str, str | None, tuple[str, ...], Code], ...] = (
-        ("tier", said.tier, names.tiers, Code.UNKNOWN_TIER),
-        ("rule", said.rule, names.rules, Code.UNKNOWN_RULE),
-        ("strategy", said.strategy, names.strategies, Code.UNKNOWN_STRATEGY),
+    listed: tuple[tuple[str, str | None, tuple[str, ...], str, Code], ...] = (
+        ("tier", said.tier, names.tiers, "tiers", Code.UNKNOWN_TIER),
+        ("rule", said.rule, names.rules, "rules", Code.UNKNOWN_RULE),
+        ("strategy", said.strategy, names.strategies, "strategies", Code.UNKNOWN_STRATEGY),
     )
-    for field, name, known, code in listed:
+    for field, name, known, several, code in listed:
         if name is not None and name != NONE and name not in known:
-            help_ = among(name, known, f"{field}s") if known else None
+            help_ = among(name, known, several) if known else None
             yield Problem(("expect", field), code, f"`{name}` is not a {field} of this policy", help_)
     if isinstance(said.model, str):
         yield from _no_model(("expect", "model"), said.model, names)
-    for field, several in (("model", said.model), ("chain", said.chain)):
-        for index, name in enumerate(several if isinstance(several, tuple) else ()):
+    for field, models in (("model", said.model), ("chain", said.chain)):
+        for index, name in enumerate(models if isinstance(models, tuple) else ()):
             yield from _no_model(("expect", field, index), name, names)
     for name in said.dropped:
         yield from _no_model(("expect", "dropped", name), name, names)

@@ -98,7 +98,8 @@ class World(Spec, frozen=True):
 
 
 class Refusal(Spec, frozen=True):
-    """How a caller is told no. `message` is a part of the text, `retry_after` seconds, rounded up."""
+    """How a caller is told no: `status`, `code` and `param` as in the answer, a part of its `message`, and `retry_after` in
+    seconds, rounded up."""
 
     status: Annotated[int, Meta(ge=400, le=599)] | None = None
     code: Words | None = None
@@ -111,7 +112,8 @@ Reaction = Literal["retry", "fall_back", "fail"]
 
 
 class Plan(Spec, frozen=True):
-    """How the chain is to be tried: fields of `kind: fallback`, flat. `hedge` is a time, `p95` or `off`."""
+    """How the chain is to be tried: the fields of `kind: fallback`, flat: `retries`, both of `backoff`, the `timeouts`.
+    `hedge` is a time, `p95` or `off`."""
 
     retries: Count | None = None
     backoff_initial: Duration | None = None
@@ -156,7 +158,8 @@ class Expect(Spec, frozen=True):
 
 
 class Table(Spec, frozen=True):
-    """One case a row. `columns` are fields of the case, by dotted path; an empty cell leaves its field alone."""
+    """One case for each of the `rows`. `columns` are fields of the case, by dotted path; an empty cell leaves its field
+    alone."""
 
     columns: Annotated[tuple[Annotated[str, Meta(max_length=256)], ...], Meta(min_length=1)]
     rows: Annotated[tuple[tuple[Any, ...], ...], Meta(min_length=1)]

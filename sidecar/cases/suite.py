@@ -48,7 +48,7 @@ class Suites(Struct):
     texts: dict[str, str] = field(default_factory=dict)
 
 
-def test_files(folder: Path, policies: Iterable[str]) -> list[Path]:
+def files_beside(folder: Path, policies: Iterable[str]) -> list[Path]:
     """The files of cases of a gateway in `folder`: beside it, and beside and below its policies. Sorted, each once."""
     found = [path for path in folder.iterdir() if path.name.endswith(SUFFIXES)]
     for include in policies:
@@ -106,30 +106,35 @@ def _add(suites: Suites, document: Document, names: Names | None) -> None:
             help_ = "`--run` and reports tell cases apart by name"
             suites.findings.append(Diagnostic(Code.DUPLICATE_NAME, Severity.ERROR, message, place, help_, also))
         seen.setdefault(case.name, place)
-        if names is not None:
-            suites.findings += _tried(suites.trials, laid_out, case, names)
+        suites.findings += _tried(suites.trials, laid_out, case, names)
 
 
-def _tried(trials: list[Trial], document: Document, case: Case, names: Names) -> list[Diagnostic]:
+def _tried(trials: list[Trial], document: Document, case: Case, names: Names | None) -> list[Diagnostic]:
     """Append the case as a trial, or return what is wrong with it."""
-    wrong = [*problems(case, names)]
+    wrong = [] if names is None else [*problems(case, names)]
+    if case.expect == Expect():
+        help_ = "add `expect: {tier: ...}`, or more"
+        wrong.append(Problem(("name",), Code.MISSING_FIELD, "the case expects nothing", help_))
     try:
         request = asked(case.request)
     except UnfitError as unfit:
-        return [
-            *(_found(document, problem) for problem in wrong),
-            error(Code.BAD_VALUE, str(unfit), document.place(unfit.path)),
-        ]
-    if not wrong:
-        trials.append(Trial(case.name, request, world(case, names), case.expect, document))
+        wrong.append(Problem(unfit.path, Code.BAD_VALUE, str(unfit)))
+    else:
+        if not wrong and names is not None:
+            trials.append(Trial(case.name, request, world(case, names), case.expect, document))
     return [_found(document, problem) for problem in wrong]
 
 
 def _found(document: Document, problem: Problem) -> Diagnostic:
-    """At the value; at the key where the key is what is wrong, or the value is a whole mapping."""
-    node = document.node(problem.path)
-    by_key = node is None or node.children is not None or problem.path[-1] not in ("tier", "rule", "strategy", "model")
-    return error(problem.code, problem.message, document.place(problem.path, by_key), problem.help)
+    """At the value; at the key where a key is what is wrong, or the value is a whole mapping."""
+    node, path = document.node(problem.path), problem.path
+    keyed = problem.code is Code.UNKNOWN_NODE or path[-2:-1] in _KEYED
+    by_key = keyed or node is None or node.children is not None
+    return error(problem.code, problem.message, document.place(path, by_key), problem.help)
+
+
+_KEYED = tuple((field,) for field in ("down", "speed", "dropped", "failures"))
+"""Fields whose keys are names."""
 
 
 def _laid_out(document: Document) -> Iterator[Document | Diagnostic]:
@@ -147,8 +152,10 @@ def _laid_out(document: Document) -> Iterator[Document | Diagnostic]:
         for number, row in enumerate(rows, 1):
             cells = row.children if isinstance(row.children, list) else []
             if len(cells) != len(columns):
-                message = f"the row has {len(cells)} cells, the table {len(columns)} columns"
-                yield error(Code.BAD_VALUE, message, Place(document.file, *row.span), "an empty cell is `null`")
+                message = f"the row has {len(cells)} cells for {len(columns)} columns"
+                yield error(
+                    Code.BAD_VALUE, message, Place(document.file, *row.span), "a cell that is to be empty is `null`"
+                )
             else:
                 yield _as_document(document, _row(whole, list(zip(columns, cells, strict=True)), row.span, number))
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from ..cases.coverage import Coverage, coverage, together
 from ..cases.judge import Result, run
 from ..cases.report import as_github, as_json, as_junit, as_lines, coverage_lines, summary
-from ..cases.suite import SUFFIXES, Suites, below, read_suites, test_files
+from ..cases.suite import SUFFIXES, Suites, below, files_beside, read_suites
 from ..config.diagnostic import Diagnostic, Severity
 from ..config.render import render_github, render_text
 from ..policy import Loaded, load
@@ -64,12 +64,9 @@ def action(options: argparse.Namespace) -> int:
         return code
     from watchfiles import watch
 
-    try:
-        for _ in watch(*sorted(folders), watch_filter=_is_ours, debounce=200, step=50):
-            sys.stdout.write("\n")
-            code, _ = _once(targets, options)
-    except KeyboardInterrupt:
-        sys.stderr.write("\n")
+    for _ in watch(*sorted(folders), watch_filter=_is_ours, debounce=200, step=50):
+        sys.stdout.write("\n")
+        _once(_targets(options.paths or [default_path()])[0], options)
     return code
 
 
@@ -87,7 +84,7 @@ def _run(targets: Iterable[_Target], pattern: re.Pattern[str] | None) -> _Ran:
     for target in targets:
         loaded = load(target.entry, {}, strict=False, still=True)
         include = loaded.policy.gateway.spec.policies if loaded.policy is not None else ("policies",)
-        files = test_files(target.entry.parent, include) if target.files is None else target.files
+        files = files_beside(target.entry.parent, include) if target.files is None else target.files
         suites = read_suites(files, loaded.graph)
         ran.findings += [finding for finding in loaded.findings if finding.severity is Severity.ERROR]
         ran.findings += suites.findings
@@ -102,7 +99,8 @@ def _run(targets: Iterable[_Target], pattern: re.Pattern[str] | None) -> _Ran:
         if loaded.policy is not None and loaded.graph is not None:
             chosen = [trial for trial in suites.trials if pattern is None or pattern.search(trial.name)]
             results = [run(loaded.graph, trial) for trial in chosen]
-            parts.append(coverage(loaded.policy, loaded.graph, results))
+            if results:  # a gateway that nobody looked at does not count
+                parts.append(coverage(loaded.policy, loaded.graph, results))
             ran.results += results
     ran.coverage = together(parts)
     return ran

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..cases.suite import SUFFIXES, Suites, read_suites, test_files
+from ..cases.suite import SUFFIXES, Suites, files_beside, read_suites
 from ..config.diagnostic import Diagnostic, Severity
 from ..config.render import render_github, render_json, render_text
 from ..policy import Loaded, load
@@ -60,7 +60,7 @@ def _suites(loaded: Loaded) -> Suites:
     if loaded.policy is None or loaded.policy.gateway.document is None:
         return Suites()
     gateway = loaded.policy.gateway
-    return read_suites(test_files(Path(gateway.entry).parent, gateway.spec.policies), loaded.graph)
+    return read_suites(files_beside(Path(gateway.entry).parent, gateway.spec.policies), loaded.graph)
 
 
 def _entries(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:

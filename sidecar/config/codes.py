@@ -77,7 +77,7 @@ places are shown.
 """,
     Code.UNKNOWN_KIND: """\
 Every document says what it is with `kind`, and this one is not known. In gateway.yaml, `kind: gateway` may be
-left out.
+left out. Cases (`kind: test`) are no part of a policy: they stand in files named `*_test.yaml`.
 
     kind: policy
     name: route

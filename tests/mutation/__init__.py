@@ -1,1 +1,1 @@
-"""Would a mistake in the shipped policies be noticed? Mutants of them, and how many `sidecar test` and `validate` catch."""
+"""Would a mistake in the shipped policies be noticed? Mutants of them, and how many `test` and `validate` catch."""
