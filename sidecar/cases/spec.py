@@ -1,6 +1,7 @@
 """`kind: test`: what a file of cases says. A request and a world go in, and what the decision must be."""
 
 from datetime import datetime
+from ipaddress import ip_address
 from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
@@ -75,6 +76,10 @@ class Caller(Spec, frozen=True):
         }
         if len(given := [way for way, is_given in ways.items() if is_given]) > 1:
             raise ValueError(f"a caller has one of `{given[0]}` and `{given[1]}`")
+        try:
+            ip_address(self.ip)
+        except ValueError:
+            raise ValueError("`ip` is not an address") from None
 
 
 class World(Spec, frozen=True):
@@ -98,8 +103,8 @@ class World(Spec, frozen=True):
 
 
 class Refusal(Spec, frozen=True):
-    """How a caller is told no: `status`, `code` and `param` as in the answer, a part of its `message`, and `retry_after` in
-    seconds, rounded up."""
+    """How a caller is told no: `status`, `code` and `param` as in the answer, a part of its `message`, `retry_after`
+    in seconds, rounded up."""
 
     status: Annotated[int, Meta(ge=400, le=599)] | None = None
     code: Words | None = None
