@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, time
 from math import ceil
+from typing import Any
 
 from msgspec import Struct, structs
 
@@ -99,6 +100,8 @@ def _identity(name: str, graph: Graph) -> str:
 
 
 def _principal(said: spec.Caller, names: Names) -> Principal | str | None:
+    if said.credential is not None and said.credential.count(".") == 2 and names.issuers:
+        return str(Fault.MALFORMED)  # what looks like a token is judged as one
     if said.anonymous or said.credential is not None:
         return None
     if said.issuer is not None:
@@ -107,9 +110,9 @@ def _principal(said: spec.Caller, names: Names) -> Principal | str | None:
         unsaid = any(claim(claims, path) is None for path in issuer.required)
         return (None if unsaid else issuer.principal(claims)) or str(Fault.CLAIMS)
     holder = first_caller(names.graph) if said.key is None else names.callers.get(said.key)
-    written = {name: value for name in ("tenant", "labels", "claims") if (value := getattr(said, name))}
-    if said.models is not None:
-        written["models"] = frozenset(said.models)
+    models = None if said.models is None else frozenset(said.models)
+    fields = {"tenant": said.tenant, "labels": said.labels, "claims": said.claims or None, "models": models}
+    written: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     if holder is None and said.key is None and not written:
         return None
     return structs.replace(holder or Principal(said.key or "app", "default"), **written)

@@ -143,12 +143,13 @@ def _targets(paths: Iterable[Path]) -> tuple[list[_Target], list[Path]]:
     found: dict[Path, _Target] = {}
     missing: list[Path] = []
     for path in paths:
-        for entry, files in _meant(path):
+        meant = _meant(path)
+        if not meant:
+            missing.append(path)
+        for entry, files in meant:
             target = found.setdefault(entry.resolve(), _Target(entry, files))
             both = target.files is not None and files is not None
             target.files = list(dict.fromkeys([*(target.files or ()), *(files or ())])) if both else None
-        if not _meant(path):
-            missing.append(path)
     return list(found.values()), missing
 
 

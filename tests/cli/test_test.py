@@ -14,6 +14,8 @@ from typing import NamedTuple
 import pytest
 
 from sidecar.cli import main
+from sidecar.policy import load
+from sidecar.registry.load import load as load_registry
 
 ROOT = Path(__file__).parents[2]
 GATEWAY = """\
@@ -203,6 +205,25 @@ def test_the_environment_and_the_day_do_not_count(
     monkeypatch.setenv("TASK", "other")
     monkeypatch.setenv("HOUSE_KEY", "")
     assert sidecar("test").code == 0
+
+
+def test_prices_are_those_of_the_registrys_day() -> None:
+    loaded = load(ROOT / "gateway.yaml", {}, strict=False, still=True)
+    assert loaded.graph is not None and loaded.graph.registry.day == load_registry(None).catalogue.generated
+
+
+def test_what_looks_like_a_token_is_judged_as_one(sidecar: Sidecar, here: Path) -> None:
+    (here / "policies" / "keys.yaml").write_text(
+        "kind: authenticate\njwt: [{name: h, issuer: h, audience: [a], algorithms: [HS256], secret: '${S:-}'}]\n"
+    )
+    cases(
+        here,
+        "{name: token, caller: {credential: a.b.c}, expect: {refusal: {status: 401, code: invalid_token}}}",
+        "{name: key, caller: {credential: gw_x}, expect: {refusal: {status: 401, code: invalid_api_key}}}",
+        "{name: unsaid, caller: {issuer: h, claims: {a: b}}, expect: {refusal: {code: invalid_token}}}",
+    )
+    ran = sidecar("test")
+    assert ran.code == 0, ran.out + ran.err
 
 
 def test_requests(sidecar: Sidecar, here: Path) -> None:
