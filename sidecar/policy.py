@@ -48,6 +48,11 @@ class Policy(Struct, frozen=True):
     scope: Scope
     order: tuple[str, ...]
 
+    @property
+    def specs(self) -> tuple[PartSpec, ...]:
+        """All that the documents say beside the gateway's."""
+        return (*(linked.spec for linked in self.stages), *(linked.spec for linked in self.parts))
+
 
 class Loaded(Struct, frozen=True):
     """What came of reading a configuration. `graph` is None when a finding is an error, or when one file of it was

@@ -9,6 +9,7 @@ from ..graph import Graph
 from ..policy import Policy
 from ..stages.authenticate import Authenticate
 from ..stages.classify import ABSTAIN, PINNED, Classify
+from ..stages.quota import Quota
 from .judge import Result
 
 
@@ -55,6 +56,8 @@ def coverage(policy: Policy, graph: Graph, results: Iterable[Result]) -> Coverag
         possible = set(graph.nodes[node].edges)
         if isinstance(spec, Authenticate) and spec.anonymous == "never":
             possible.discard("anonymous")
+        if isinstance(spec, Quota) and not spec.limits:
+            possible.discard("limited")
         if isinstance(spec, Classify):
             possible = {rule.tier for rule in spec.rules} | {ABSTAIN, PINNED}
             total += len(spec.rules)

@@ -9,9 +9,10 @@ from msgspec import Struct, structs
 
 from ..chat import Problem as Said
 from ..config.codes import Code
-from ..engine.trial import World, first_caller, known_callers
+from ..engine.trial import World, known_callers
 from ..graph import Graph
 from ..identity.jwt import Fault, claim
+from ..policy import Policy
 from ..stages.authenticate import JWT, Authenticate
 from ..stages.base import Problem, among, unknown_model
 from ..stages.classify import Classify
@@ -38,8 +39,8 @@ class Names(Struct, frozen=True):
     counted: frozenset[tuple[str, str]]
 
 
-def names_of(graph: Graph) -> Names:
-    """What the stages of a graph know."""
+def names_of(policy: Policy, graph: Graph) -> Names:
+    """What the documents of a policy know."""
     classifiers = [stage for stage in graph.stages if isinstance(stage, Classify)]
     return Names(
         graph=graph,
@@ -47,7 +48,7 @@ def names_of(graph: Graph) -> Names:
         rules=tuple(rule.name for stage in classifiers for rule in stage.rules),
         strategies=tuple(sorted({s for x in graph.stages if isinstance(x, Score) for s in x.known_strategies})),
         issuers={jwt.name: jwt for stage in graph.stages if isinstance(stage, Authenticate) for jwt in stage.jwt},
-        callers=known_callers(graph),
+        callers=known_callers(policy.specs),
         counted=frozenset(
             (limit.per, what)
             for stage in graph.stages
@@ -109,7 +110,7 @@ def _principal(said: spec.Caller, names: Names) -> Principal | str | None:
         claims = {"iss": issuer.issuer, **said.claims}
         unsaid = any(claim(claims, path) is None for path in issuer.required)
         return (None if unsaid else issuer.principal(claims)) or str(Fault.CLAIMS)
-    holder = first_caller(names.graph) if said.key is None else names.callers.get(said.key)
+    holder = next(iter(names.callers.values()), None) if said.key is None else names.callers.get(said.key)
     models = None if said.models is None else frozenset(said.models)
     fields = {"tenant": said.tenant, "labels": said.labels, "claims": said.claims or None, "models": models}
     written: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}

@@ -15,7 +15,7 @@ from ..config.diagnostic import Diagnostic, Place, Severity, error
 from ..config.document import DataPath, Document, decode, parse, read
 from ..config.nodes import Node, Span
 from ..engine.trial import Asked, World
-from ..graph import Graph
+from ..policy import Loaded
 from ..stages.base import Problem
 from .link import Names, names_of, problems, world
 from .request import UnfitError, asked
@@ -66,10 +66,13 @@ def below(folder: Path) -> list[Path]:
     )
 
 
-def read_suites(files: Iterable[Path], graph: Graph | None) -> Suites:
-    """All cases of the files. Without a graph names are not looked up, and nothing can be tried. Never raises."""
+def read_suites(files: Iterable[Path], loaded: Loaded | None) -> Suites:
+    """All cases of the files. Without a policy that could be loaded names are not looked up, and nothing can be tried.
+    Never raises."""
     suites = Suites()
-    names = None if graph is None else names_of(graph)
+    names = None
+    if loaded is not None and loaded.policy is not None and loaded.graph is not None:
+        names = names_of(loaded.policy, loaded.graph)
     for path in files:
         file = str(path)
         data, faults = read(path, file)

@@ -176,7 +176,7 @@ def _why(graph: Any, prompt: dict[str, Any]) -> str:
 
     raw = msgspec.json.encode(_request(prompt))
     chat: Any = OpenAIChat().parse(raw)
-    call, _ = walk_once(graph, Asked(chat, raw, _headers(prompt)), World(first_caller(graph)))
+    call, _ = walk_once(graph, Asked(chat, raw, _headers(prompt)), World(first_caller(graph.stages)))
     return call.rule or "default"
 
 

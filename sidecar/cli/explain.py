@@ -44,7 +44,8 @@ def action(options: argparse.Namespace) -> int:
         sys.stderr.write(f"sidecar explain: {request}\n")
         return 2
     try:
-        caller = known_callers(loaded.graph)[options.key] if options.key else first_caller(loaded.graph)
+        specs = loaded.policy.specs
+        caller = known_callers(specs)[options.key] if options.key else first_caller(specs)
     except KeyError:
         sys.stderr.write(f"sidecar explain: there is no gateway key called `{options.key}`\n")
         return 2

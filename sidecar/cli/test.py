@@ -85,7 +85,7 @@ def _run(targets: Iterable[_Target], pattern: re.Pattern[str] | None) -> _Ran:
         loaded = load(target.entry, {}, strict=False, still=True)
         include = loaded.policy.gateway.spec.policies if loaded.policy is not None else ("policies",)
         files = files_beside(target.entry.parent, include) if target.files is None else target.files
-        suites = read_suites(files, loaded.graph)
+        suites = read_suites(files, loaded)
         ran.findings += [finding for finding in loaded.findings if finding.severity is Severity.ERROR]
         ran.findings += suites.findings
         ran.texts |= loaded.sources.texts | suites.texts

@@ -60,7 +60,7 @@ def _suites(loaded: Loaded) -> Suites:
     if loaded.policy is None or loaded.policy.gateway.document is None:
         return Suites()
     gateway = loaded.policy.gateway
-    return read_suites(files_beside(Path(gateway.entry).parent, gateway.spec.policies), loaded.graph)
+    return read_suites(files_beside(Path(gateway.entry).parent, gateway.spec.policies), loaded)
 
 
 def _entries(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:

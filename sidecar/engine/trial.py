@@ -4,7 +4,7 @@ It is the walk that serves traffic, over the stores that serve traffic; only wha
 network, no token.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from math import inf
 
@@ -14,8 +14,10 @@ from ..call import Call
 from ..chat import ChatRequest
 from ..features import extract
 from ..graph import Graph
+from ..spec import Spec
 from ..stages.authenticate import Authenticate
-from ..stores.base import Entry, Principal, Quota, State
+from ..stages.keys import Keys
+from ..stores.base import Counter, Entry, Principal, Quota, State
 from ..stores.health import LiveHealth
 from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
 from .walk import walk
@@ -83,32 +85,31 @@ def walk_once(graph: Graph, asked: Asked, world: World) -> tuple[Call, str]:
     return call, walk(graph, call)
 
 
-def known_callers(graph: Graph) -> dict[str, Principal]:
-    """The gateway keys that stand in the policy, by name, in the order they are written."""
-    keys = [key for spec in graph.stages if isinstance(spec, Authenticate) for key in spec.keys]
-    return {key.name: Principal(key.name, key.tenant, key.labels, frozenset(key.models)) for key in keys}
+def known_callers(specs: Iterable[Spec]) -> dict[str, Principal]:
+    """The gateway keys that stand in these documents, by name, in the order they are written."""
+    return {key.name: key.principal() for spec in specs if isinstance(spec, Authenticate | Keys) for key in spec.keys}
 
 
-def first_caller(graph: Graph) -> Principal | None:
-    """Who asks when nobody is named: the holder of the first key; None, who has none, when the policy has none."""
-    return next(iter(known_callers(graph).values()), None)
+def first_caller(specs: Iterable[Spec]) -> Principal | None:
+    """Who asks when nobody is named: the holder of the first key; None, who has none, when there is none."""
+    return next(iter(known_callers(specs).values()), None)
 
 
 class _Counters(MemoryCounters):
-    """Counters that hold something when they are first looked at."""
+    """Counters of `kind: rate_limit` that hold something when they are first looked at."""
 
     def __init__(self, used: Mapping[tuple[str, str], int]) -> None:
         super().__init__()
         self._used = used
-        self._met: set[str] = set()
+        self._met: set[Counter] = set()
 
-    def take(self, key: str, limit: int, period: float, amount: int, now: float) -> Quota:
+    def take(self, counter: Counter, limit: int, period: float, amount: int, now: float) -> Quota:
         """What was used before counts first: as much of it as fits."""
-        if key not in self._met:
-            self._met.add(key)
-            _, per, what, _ = key.rsplit(" ", 3)  # as `kind: rate_limit` names its counters
-            super().take(key, limit, period, min(limit, self._used.get((per, what), 0)), now)
-        return super().take(key, limit, period, amount, now)
+        if counter not in self._met and counter[0].startswith("door "):
+            self._met.add(counter)
+            _, per, what, _ = counter[0].split()  # as the stage names them
+            super().take(counter, limit, period, min(limit, self._used.get((per, what), 0)), now)
+        return super().take(counter, limit, period, amount, now)
 
 
 class _Refusing:

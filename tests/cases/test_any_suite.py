@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from stages.decide import graph
+from stages.decide import read
 
 from sidecar.cases.coverage import together
 from sidecar.cases.judge import run
 from sidecar.cases.report import as_github, as_json, as_junit, as_lines, summary
 from sidecar.cases.suite import read_suites
-from sidecar.graph import Graph
+from sidecar.policy import Loaded
 
 POLICY = (
     "kind: authenticate\nanonymous: always\njwt:\n"
@@ -56,26 +56,27 @@ edits = st.lists(
 
 
 @pytest.fixture(scope="module")
-def compiled() -> Graph:
-    return graph(*POLICY)
+def loaded() -> Loaded:
+    return read("---\n".join(POLICY))
 
 
-def judged(compiled: Graph, text: str) -> int:
+def judged(loaded: Loaded, text: str) -> int:
     """How many cases there are to walk; every way of telling of them is tried."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "any_test.yaml"
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
-        suites = read_suites([path], compiled)
+        suites = read_suites([path], loaded)
         assert read_suites([path], None).cases == suites.cases
-    results = [run(compiled, trial) for trial in suites.trials]
+    assert loaded.graph is not None
+    results = [run(loaded.graph, trial) for trial in suites.trials]
     for said in (as_lines(results), as_github(results), as_json(results, together(())), summary(results, together(()))):
         assert all(line.isprintable() for line in said.splitlines())
     ET.fromstring(as_junit(results))
     return len(results)
 
 
-def test_the_sound_one(compiled: Graph) -> None:
-    assert judged(compiled, GOOD) == 4
+def test_the_sound_one(loaded: Loaded) -> None:
+    assert judged(loaded, GOOD) == 4
 
 
 @settings(max_examples=300, deadline=None)
@@ -86,8 +87,8 @@ def test_the_sound_one(compiled: Graph) -> None:
 @example([(GOOD.index("2026-11-21T03:00:00Z"), 20, "0001-01-01T00:00:00Z")])
 @example([(GOOD.index("2026-11-21T03:00:00Z"), 20, "9999-12-31T23:59:59-23:59")])
 @example([(GOOD.index("{sub: me"), 8, "{sub: me, kubernetes.io: " + "9" * 30)])
-def test_any(compiled: Graph, changes: list[tuple[int, int, str]]) -> None:
+def test_any(loaded: Loaded, changes: list[tuple[int, int, str]]) -> None:
     text = GOOD
     for start, length, insert in changes:
         text = text[:start] + insert + text[start + length :]
-    judged(compiled, text)
+    judged(loaded, text)

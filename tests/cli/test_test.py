@@ -28,6 +28,7 @@ models:
           price: {input: 0.1, output: 0.1}}
   large: {provider: attic, context: 128000, max_output: 16000, capabilities: all, quality: 80, speed: 50,
           price: {input: 10, output: 10}}
+pipeline: [rate_limit, authenticate, cache, classify, score, fallback]
 """
 CLASSIFY = """\
 kind: classify

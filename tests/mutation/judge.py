@@ -55,7 +55,7 @@ def found(folder: Path) -> str | None:
     loaded = load(folder / "gateway.yaml", {}, strict=False, still=True)
     if loaded.graph is None or loaded.policy is None or loaded.findings:
         return "validate"
-    suites = read_suites(files_beside(folder, loaded.policy.gateway.spec.policies), loaded.graph)
+    suites = read_suites(files_beside(folder, loaded.policy.gateway.spec.policies), loaded)
     if suites.findings or any(run(loaded.graph, trial).differences for trial in suites.trials):
         return "test"
     return None

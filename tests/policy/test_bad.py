@@ -41,7 +41,7 @@ def report(case: Path) -> tuple[str, set[Code]]:
         opened = open_graph(loaded.policy, loaded.graph, Stores(MemoryCounters(), LiveHealth()), ENVIRON)
         more = opened if isinstance(opened, list) else []
     if case.is_dir() and loaded.policy is not None:
-        suites = read_suites(files_beside(case, loaded.policy.gateway.spec.policies), loaded.graph)
+        suites = read_suites(files_beside(case, loaded.policy.gateway.spec.policies), loaded)
         more += suites.findings
         loaded.sources.texts.update(suites.texts)
     return loaded.render(more), {finding.code for finding in (*loaded.findings, *more)}
