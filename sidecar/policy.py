@@ -24,14 +24,16 @@ from .graph import Graph, compile_graph
 from .link import Absent, Linked, link_problems, pipeline
 from .registry.index import Registry
 from .registry.load import load as load_registry
-from .registry.override import merge
+from .registry.load import newest
+from .registry.override import ModelSpec, merge
 from .shape import shape_problems
 from .spec import Spec
 from .stages import STAGES
 from .stages.base import PartSpec, Problem, Scope, StageSpec
 from .stages.classify import Classify
+from .stages.registry_override import RegistryOverride
 
-PARTS: tuple[type[PartSpec], ...] = ()
+PARTS: tuple[type[PartSpec], ...] = (RegistryOverride,)
 """Documents that are no stages."""
 KINDS: Mapping[str, type[Spec]] = {"gateway": Gateway, **{part.kind: part for part in (*STAGES, *PARTS)}}
 """What `kind:` may say."""
@@ -98,7 +100,7 @@ def load(entry: Path, environ: Mapping[str, str], *, strict: bool, given: bytes 
     read = _read(entry, environ, strict, given)
     gateway, findings = read.gateway, read.findings
     unread = given is not None or any(f.severity is Severity.ERROR for f in findings)
-    folders = _folders(entry, gateway.spec, read.sources)
+    folders = _folders(entry, gateway.spec, read.sources, environ)
     written: list[Linked[StageSpec]] = []
     parts: list[Linked[PartSpec]] = []
     broken: set[str] = set()
@@ -114,7 +116,8 @@ def load(entry: Path, environ: Mapping[str, str], *, strict: bool, given: bytes 
         else:
             broken.add(str(document.data.get("name") or document.kind))
     written += _defaults(written, {d.kind for d in read.others}, gateway)
-    registry, problem, faults = _registry(read, entry)
+    live = gateway.spec.catalogue(entry, environ)
+    registry, problem, faults = _registry(read, live, parts)
     findings += faults
     stages = [linked for linked in written if linked.spec.enabled]
     off = frozenset(linked.spec.node for linked in written) - {linked.spec.node for linked in stages}
@@ -211,23 +214,47 @@ def _defaults(
     return [Linked(stage(), None, gateway.entry) for stage in wanted]
 
 
-def _registry(read: _Read, entry: Path) -> tuple[Registry, str | None, list[Diagnostic]]:
-    """The catalogue with the gateway's own models laid over it."""
+def _registry(
+    read: _Read, live: Path, parts: Sequence[Linked[PartSpec]]
+) -> tuple[Registry, str | None, list[Diagnostic]]:
+    """The catalogue with the gateway's own models laid over it, and over those the overrides."""
     gateway, spec = read.gateway, read.gateway.spec
-    loaded = load_registry(None if spec.registry is None else entry.parent / spec.registry)
-    merged = merge(loaded.catalogue.models, spec.models)
-    findings = []
-    for problem in merged.problems:
-        name, *field = map(str, problem.path)
-        said = problem.message.startswith(("is ", "must ")) and field
-        what = f"`{field[0]}` of model `{name}` " if said else f"model `{name}`: "
-        found = Problem(("models", *problem.path), Code.BAD_MODEL, what + problem.message)
-        findings.append(gateway.from_problem(found))
-    registry = Registry(merged.cards, datetime.now(UTC).date(), _enabled(read))
+    # Policies alone are checked against the catalogue that all have.
+    loaded = load_registry(live) if spec.registry is not None else load_registry() if read.alone else newest(live)
+    ids = {card.id for card in loaded.catalogue.models}
+    cards, findings, overridden = loaded.catalogue.models, list[Diagnostic](), dict[str, tuple[str, ...]]()
+    written: list[tuple[Linked[Any], Mapping[str, ModelSpec]]] = [(gateway, spec.models)]
+    written += ((part, part.spec.models) for part in parts if isinstance(part.spec, RegistryOverride))
+    for linked, models in written:
+        merged = merge(cards, models)
+        cards = merged.cards
+        for id, fields in merged.overridden.items():
+            if id in ids:
+                overridden[id] = tuple(dict.fromkeys((*overridden.get(id, ()), *fields)))
+        for problem in merged.problems:
+            name, *field = map(str, problem.path)
+            said = problem.message.startswith(("is ", "must ")) and field
+            what = f"`{field[0]}` of model `{name}` " if said else f"model `{name}`: "
+            found = Problem(("models", *problem.path), Code.BAD_MODEL, what + problem.message)
+            findings.append(linked.from_problem(found))
+    findings += _overridden_twice(written[1:])
+    registry = Registry(cards, datetime.now(UTC).date(), _enabled(read), overridden)
     if loaded.problem is not None:
         found = Problem(("registry",), Code.REGISTRY_FALLBACK, loaded.problem, warning=True)
         findings.append(gateway.from_problem(found))
     return registry, loaded.problem, findings
+
+
+def _overridden_twice(overrides: Sequence[tuple[Linked[Any], Mapping[str, ModelSpec]]]) -> Iterator[Diagnostic]:
+    first: dict[str, Place] = {}
+    for linked, models in overrides:
+        for name in models:
+            place = linked.place(("models", name), key=True)
+            if name in first:
+                message = f"model `{name}` is overridden twice: which one would win?"
+                also = (first[name], "the first is here")
+                yield Diagnostic(Code.DUPLICATE_NAME, Severity.ERROR, message, place, None, also)
+            first.setdefault(name, place)
 
 
 def _enabled(read: _Read) -> frozenset[str] | None:
@@ -249,11 +276,10 @@ def _scope(read: _Read, parts: Sequence[PartSpec], registry: Registry) -> Scope:
     return Scope(registry, providers, tuple(tiers), digest.hexdigest(), steering)
 
 
-def _folders(entry: Path, gateway: Gateway, sources: Sources) -> frozenset[Path]:
+def _folders(entry: Path, gateway: Gateway, sources: Sources, environ: Mapping[str, str]) -> frozenset[Path]:
     """What to watch: every folder that holds a file that counts, or may come to hold one."""
     base = entry.parent
     paths = [entry, *map(Path, sources.texts), *(base / path for path in gateway.policies)]
-    if gateway.registry is not None:
-        paths.append(base / gateway.registry)
+    paths.append(gateway.catalogue(entry, environ))
     folders = {path if path.is_dir() else path.parent for path in paths}
     return frozenset(folder.absolute() for folder in folders if folder.is_dir())
