@@ -29,9 +29,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "name", nargs="?", help=f"a file, or the name of one in {FOLDER}/ here or of those that are shipped"
     )
     parser.add_argument("--all", action="store_true", help="those of registry_update, else of all enabled providers")
-    parser.add_argument(
-        "--from", dest="page", type=Path, help="a saved page, or `-`: standard input; write nothing"
-    )
+    parser.add_argument("--from", dest="page", type=Path, help="a saved page, or `-`: standard input; write nothing")
     parser.add_argument("--dry-run", action="store_true", help="ask the pages, show what would change, write nothing")
     parser.add_argument("--accept", action="store_true", help="you have looked: jumps and shrunken pages are true")
     parser.add_argument("--config", type=Path, default=None, help="gateway.yaml: which registry is brought up to date")

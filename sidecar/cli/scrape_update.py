@@ -14,9 +14,10 @@ import msgspec
 from ..config.render import printable
 from ..gateway import RegistryUpdate
 from ..graph import Graph
+from ..scrape.finding import BusyError, NoScraperError
 from ..scrape.proposal import Action, Refusal, Terms
-from ..scrape.specs import NoScraperError, chosen
-from ..scrape.update import BusyError, Paths, Progress, RegistryUpdater, Report
+from ..scrape.specs import chosen
+from ..scrape.update import Paths, Progress, RegistryUpdater, Report
 from .config import default_path, read
 
 _HEAD = f"{'model':<36} {'field':<16} {'old':>12} {'new':>12}  from"

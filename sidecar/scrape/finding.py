@@ -64,6 +64,18 @@ class Extraction(Struct, frozen=True):
     url: str | None = None
 
 
+class UpdateError(Exception):
+    """An update of the registry that cannot be made; the text says why."""
+
+
+class BusyError(UpdateError):
+    """Another update is under way, or has just done what was asked for."""
+
+
+class NoScraperError(UpdateError):
+    """A scraper that is not there, or that cannot be used."""
+
+
 class QuarantineError(Exception):
     """A value, a row or a page that is not to be believed; carries the reason."""
 

@@ -3,7 +3,7 @@
 Pure. A model in doubt stays as it is, a page in doubt changes nothing, and the rest goes in.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from enum import StrEnum
 from math import isclose
@@ -119,7 +119,10 @@ class _Merging:
         """Whether a page as a whole is taken for what it was; notes what is wrong with it, and with its models."""
         found = reading.extraction
         for finding in found.findings:
-            self.refuse(reading, finding)
+            if found.rows and finding.ids and not any(id in self.owner for id in finding.ids):
+                self.strangers(reading, finding.ids)
+            else:
+                self.refuse(reading, finding)
         if found.findings and not found.rows:
             return False
         gone = self.gone(reading)
@@ -136,6 +139,12 @@ class _Merging:
         action = Action.VANISHED if finding.reason is Reason.VANISHED else Action.QUARANTINED
         reason = f"{finding.reason}: {finding.message}"
         self.changes += (Change(name, id, "", None, None, page, action, reason) for id in finding.ids or ("",))
+
+    def strangers(self, reading: Reading, ids: Iterable[str]) -> None:
+        """Notes models of a provider that the registry does not have: nothing hangs on them."""
+        if not reading.scraper.second_opinion:
+            known = self.unknown.setdefault(reading.scraper.name, [])
+            known += (id for id in ids if id not in known)
 
     def gone(self, reading: Reading) -> list[str]:
         """Models of the last page that this one does not speak of, soundly or not."""
@@ -216,7 +225,7 @@ class _Merging:
         opinion, other = self.opinions.get(row.id, (None, None))
         sizes = {**(opinion.values if opinion is not None else {}), **row.values}
         if not self.terms.add or "context" not in sizes or "max_output" not in sizes:
-            self.unknown.setdefault(reading.scraper.name, []).append(row.id)
+            self.strangers(reading, [row.id])
             return
         if row.id in self.owner:
             raise QuarantineError(Reason.NAME_TAKEN, f"the registry calls `{self.owner[row.id]}` so")

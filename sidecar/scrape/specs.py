@@ -8,14 +8,11 @@ from ..config.check import check
 from ..config.diagnostic import Diagnostic, Severity
 from ..config.document import decode, parse
 from ..config.document import read as read_file
+from .finding import NoScraperError
 from .select import problems
 from .spec import Scraper
 
 FOLDER = "scrapers"
-
-
-class NoScraperError(Exception):
-    """A scraper that is not there, or that cannot be used; the text says which and why."""
 
 
 def folders(base: Path) -> list[Path]:

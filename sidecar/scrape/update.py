@@ -18,16 +18,12 @@ from ..registry.load import Loaded, load, newest
 from ..stores.updates import Entry, Page, Updates
 from .extract import extract
 from .fetch import Fetcher, Known
-from .finding import Extraction, Finding, QuarantineError
+from .finding import BusyError, Extraction, Finding, QuarantineError
 from .proposal import Change, Proposal, Reading, Refusal, Terms, propose
 from .spec import Scraper, Source
 
 PATIENCE = 900.0
 """Seconds after which an update that says nothing more is taken for dead."""
-
-
-class BusyError(Exception):
-    """Another update is under way, or has just done what was asked for."""
 
 
 class Paths(Struct, frozen=True):
