@@ -141,10 +141,13 @@ class Fetcher:
         """The answer at the end of all redirects. Raises QuarantineError."""
         for _ in range(MAX_REDIRECTS + 1):
             response, body = await self._retried(url, headers, most)
-            if not response.is_redirect:
+            if not response.has_redirect_location:
                 return response, body
-            url = urljoin(url, response.headers["location"])
-            self._allowed(url)
+            try:
+                url = urljoin(url, response.headers["location"])
+                self._allowed(url)
+            except ValueError:
+                raise QuarantineError(Reason.BAD_ANSWER, f"{url} leads to what is no URL") from None
             if not robots:
                 await self._polite(url)
         raise QuarantineError(Reason.BAD_ANSWER, f"more than {MAX_REDIRECTS} redirects, the last to {url[:200]}")

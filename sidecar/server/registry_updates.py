@@ -119,6 +119,7 @@ class RegistryUpdates:
                 if time() >= due[2]:
                     await self._scheduled(due[1])
                     due = None
+                    continue
             await asyncio.sleep(LOOK if due is None else min(LOOK, max(0.05, due[2] - time())))
 
     async def update(self, *names: str, dry_run: bool = False, tick: float | None = None) -> "Report":
