@@ -86,7 +86,8 @@ class Fetcher:
 
     async def fetch(self, source: Source, known: Known = Known()) -> Fetched:  # noqa: B008  immutable
         """A source's page. Raises QuarantineError with why there is none."""
-        headers = {"accept": ", ".join((*_TYPES[source.type], "*/*;q=0.1")), **source.headers, "user-agent": AGENT}
+        own = {name.lower(): value for name, value in source.headers.items()}
+        headers = {"accept": ", ".join((*_TYPES[source.type], "*/*;q=0.1")), **own, "user-agent": AGENT}
         if known.etag is not None:
             headers["if-none-match"] = known.etag
         if known.last_modified is not None:

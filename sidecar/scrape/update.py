@@ -85,9 +85,9 @@ class RegistryUpdater:
         if dry_run:
             return await self._update(scrapers, terms, dry_run=True)
         await asyncio.to_thread(self._store.prepare)
-        await self._claim(tick)
         report = None
         try:
+            await self._claim(tick)
             report = await self._update(scrapers, terms, dry_run=False)
             return report
         finally:

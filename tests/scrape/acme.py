@@ -53,8 +53,8 @@ sources:
           id: {{column: id}}
           input: {{column: input}}
           output: {{column: output}}
-          context: {{column: context}}
-          max_output: {{column: max_output}}
+          context: {{column: context, optional: true}}
+          max_output: {{column: max_output, optional: true}}
 """
 
 

@@ -51,6 +51,8 @@ def site() -> Iterator[Site]:
             served.asked.append((self.path, headers))
             answer = served.answers.get(self.path, (404, {"content-type": "text/plain"}, b"no"))
             status, more, body = answer(headers) if callable(answer) else answer
+            if status == 200 and more.get("etag", "") == headers.get("if-none-match"):
+                status, body = 304, b""
             self.send_response(status)
             for name, value in {"content-length": str(len(body)), **more}.items():
                 self.send_header(name.replace("_", "-"), value)
