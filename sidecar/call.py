@@ -9,7 +9,7 @@ from .chat import ChatRequest, Failure, FailureKind, Problem, Usage
 from .features import Features
 from .identity.keys import digest
 from .registry.index import Model
-from .stores.base import Entry, Principal, Quota, State
+from .stores.base import Counter, Entry, Principal, Quota, State
 
 
 class Plan(Struct, frozen=True):
@@ -40,15 +40,17 @@ class Meter(Protocol):
         """Take the most that this attempt may need; or say why it may not be sent, and take nothing."""
 
     def leave(self, attempt: int, usage: Usage | None, nano: int | None) -> None:
-        """The call has settled: keep what the attempt really took and give back the rest. `nano` is what it cost, None
-        for a model without a price. An attempt that never entered is none of its business."""
+        """The attempt is over: keep what it really took and give back the rest. `nano` is what it cost, None
+        for a model without a price; `usage` is None when the attempt was not sent after all, for another meter refused
+        it. An attempt that never entered is none of its business."""
 
 
 class Call(Struct):
     """A request on its way through the graph. `now` is Unix time, read once: stages have no clock.
 
     `timeout` are the seconds its caller gives it. `charged` is what limits were taken: the counter, how much, and of
-    what (requests or tokens); `meters` are asked before every attempt.
+    what: `tokens` are corrected by what was used, `asked` counts once a provider was asked, `requests` whatever comes
+    of them. `meters` are asked before every attempt.
     """
 
     id: str
@@ -76,7 +78,7 @@ class Call(Struct):
     cache_ttl: float = 0.0
     hit: Entry | None = None
     quotas: dict[str, Quota] = field(default_factory=dict)
-    charged: list[tuple[str, int, str]] = field(default_factory=list)
+    charged: list[tuple[Counter, int, str]] = field(default_factory=list)
     meters: list[Meter] = field(default_factory=list)
     trace: list[tuple[str, str]] = field(default_factory=list)
     details: dict[str, Any] | None = None

@@ -9,7 +9,7 @@ from .call import Call
 from .chat import Problem
 from .gateway import Gateway
 from .registry.index import Registry
-from .stages.base import NEXT, REFUSE, TERMINALS, Run, Scope, StageSpec
+from .stages.base import EXECUTE, NEXT, ONWARD, REFUSE, TERMINALS, Run, Scope, StageSpec
 
 HASH_SHOWN = 12
 
@@ -43,8 +43,10 @@ class Graph(Struct, frozen=True, eq=False):
 
 
 def default_edge(spec: StageSpec, outcome: str, scope: Scope, following: str | None) -> str:
-    """Where an outcome leads: what the user wrote, else the stage's default; `next` after the last is refusal."""
+    """Where an outcome leads: what the user wrote, else the stage's default; after the last stage `next` is refusal."""
     to = spec.on.get(outcome) or spec.edges(scope)[outcome]
+    if to == ONWARD:
+        return following or EXECUTE
     return to if to != NEXT else following or REFUSE
 
 

@@ -1,7 +1,7 @@
 """Linking: the names in all documents exist. What the graph they make looks like is judged in `shape`."""
 
-from collections.abc import Sequence
-from typing import Generic, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
@@ -11,7 +11,9 @@ from .config.document import DataPath, Document
 from .gateway import Gateway
 from .spec import Spec
 from .stages import STAGES
+from .stages.authenticate import Authenticate
 from .stages.base import NEXT, TERMINALS, Problem, Scope, StageSpec, among
+from .stages.keys import Key, Keys
 from .stages.score import Score
 
 S = TypeVar("S", bound=Spec)
@@ -77,6 +79,43 @@ def link_problems(
         *_duplicate_nodes(stages),
         *_edge_problems(stages, scope, absent),
     ]
+
+
+def declared_keys(parts: Sequence[Linked[Any]]) -> Iterator[tuple[Linked[Any], int, Key]]:
+    """Every gateway key of the documents, with its document and its place under `keys`."""
+    for linked in parts:
+        if isinstance(linked.spec, (Authenticate, Keys)):
+            yield from ((linked, index, key) for index, key in enumerate(linked.spec.keys))
+
+
+def key_problems(parts: Sequence[Linked[Any]]) -> list[Diagnostic]:
+    """Keys with one name or one hash, in whichever documents they stand, and strategies that no stage has."""
+    found: list[Diagnostic] = []
+    strategies = {name for p in parts if isinstance(p.spec, Score) for name in p.spec.known_strategies}
+    names: dict[str, Place] = {}
+    origins: dict[str, tuple[str, Place]] = {}
+    for linked, index, key in declared_keys(parts):
+        name = linked.place(("keys", index, "name"))
+        field, origin = ("secret", key.secret) if key.hash is None else ("hash", key.hash)
+        place = linked.place(("keys", index, field))
+        if key.name in names:
+            message, also = f"there are two keys called `{key.name}`", (names[key.name], "the first one is here")
+            help_ = "give each its own name"
+            found.append(Diagnostic(Code.DUPLICATE_NAME, Severity.ERROR, message, name, help_, also))
+        elif origin in origins:
+            other, first = origins[origin]
+            message = f"key `{key.name}` has the {field} of key `{other}`: they are one key"
+            also = (first, "the first one is here")
+            found.append(Diagnostic(Code.DUPLICATE_NAME, Severity.ERROR, message, place, "keep one of them", also))
+        names.setdefault(key.name, name)
+        if origin is not None:
+            origins.setdefault(origin, (key.name, place))
+        for place_, strategy in enumerate(key.strategies):
+            if strategies and strategy not in strategies:
+                path = ("keys", index, "strategies", place_)
+                help_ = among(strategy, strategies, "strategies")
+                found.append(linked.finding(path, Code.UNKNOWN_STRATEGY, f"`{strategy}` is not a strategy", help_))
+    return found
 
 
 def _provider_problems(gateway: Linked[Gateway], scope: Scope) -> list[Diagnostic]:

@@ -21,7 +21,7 @@ from .config.loader import Sources, read_folder
 from .config.render import render_text
 from .gateway import Gateway
 from .graph import Graph, compile_graph
-from .link import Absent, Linked, link_problems, pipeline
+from .link import Absent, Linked, declared_keys, key_problems, link_problems, pipeline
 from .registry.index import Registry
 from .registry.load import load as load_registry
 from .registry.load import newest
@@ -31,9 +31,10 @@ from .spec import Spec
 from .stages import STAGES
 from .stages.base import PartSpec, Problem, Scope, StageSpec
 from .stages.classify import Classify
+from .stages.keys import Keys
 from .stages.registry_override import RegistryOverride
 
-PARTS: tuple[type[PartSpec], ...] = (RegistryOverride,)
+PARTS: tuple[type[PartSpec], ...] = (Keys, RegistryOverride)
 """Documents that are no stages."""
 KINDS: Mapping[str, type[Spec]] = {"gateway": Gateway, **{part.kind: part for part in (*STAGES, *PARTS)}}
 """What `kind:` may say."""
@@ -123,9 +124,11 @@ def load(entry: Path, environ: Mapping[str, str], *, strict: bool, given: bytes 
     off = frozenset(linked.spec.node for linked in written) - {linked.spec.node for linked in stages}
     scope = _scope(read, [*(s.spec for s in stages), *(p.spec for p in parts)], registry)
     findings += link_problems(gateway, stages, scope, Absent(off, frozenset(broken), unread, not read.sound))
+    findings += key_problems([*stages, *parts])
     findings += [f for f in _problems([*stages, *parts], scope) if read.sound or f.code not in _OF_MODELS]
     if given is None and not any(f.severity is Severity.ERROR for f in findings):
-        findings += shape_problems(gateway, stages, scope)
+        limits = any(key.limits for _, _, key in declared_keys([*stages, *parts]))
+        findings += shape_problems(gateway, stages, scope, limits=limits)
     sorted_ = tuple(sorted(findings, key=lambda f: (f.place, f.code)))
     if any(f.severity is Severity.ERROR for f in sorted_):
         return Loaded(None, None, sorted_, read.sources, folders, problem)
@@ -210,7 +213,8 @@ def _defaults(
     """A stage nobody wrote a document for works with its defaults, if a pipeline that is written has it."""
     named = {*gateway.spec.pipeline, *(to for linked in written for to in linked.spec.on.values())}
     absent = [stage for stage in STAGES if stage.kind not in {*kinds, *(linked.spec.kind for linked in written)}]
-    wanted = [stage for stage in absent if not gateway.spec.pipeline or stage.kind in named]
+    there = {None, *(stage.kind for stage in absent), *(linked.spec.kind for linked in written if linked.spec.enabled)}
+    wanted = [s for s in absent if s.kind in named or (not gateway.spec.pipeline and s.beside in there)]
     return [Linked(stage(), None, gateway.entry) for stage in wanted]
 
 

@@ -5,6 +5,7 @@ completion and the reference are generated from them, so every bound stands here
 """
 
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated
 
@@ -47,6 +48,14 @@ Duration = Annotated[
         examples=["30s"],
     ),
 ]
+Moment = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2})?Z)?$",
+        description="A day, meaning its first second, or a time; both UTC: 2027-01-31, 2027-01-31T18:00:00Z.",
+        examples=["2027-01-31"],
+    ),
+]
 Size = Annotated[
     str,
     Meta(
@@ -84,6 +93,11 @@ _UNIT_BYTES = {"": 1, "B": 1, "KB": 1000, "MB": 10**6, "GB": 10**9, "KiB": 1024,
 def seconds(text: str) -> float:
     """Seconds of a `Duration`, for example ``seconds("1m30s") == 90.0``."""
     return sum(float(n) * _UNIT_SECONDS[unit] for n, unit in re.findall(r"([0-9.]+)(ms|s|m|h|d)", text))
+
+
+def unix_time(text: str) -> float:
+    """Unix seconds of a `Moment`. Raises ValueError for a day or an hour that there is not."""
+    return datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC).timestamp()
 
 
 def byte_count(text: str) -> int:

@@ -179,7 +179,7 @@ def _why(gateway: Any, prompt: dict[str, Any]) -> list[str]:
     chat = OpenAIChat().parse(raw)
     headers = {"x-sidecar-task": prompt["task"]} if "task" in prompt else {}
     graph = gateway.holder.current.graph
-    result = explain(graph, (chat, raw), headers, first_caller(graph, None), {})  # type: ignore[arg-type]
+    result = explain(graph, (chat, raw), headers, first_caller(graph.stages, None), {})  # type: ignore[arg-type]
     return [result.rule] if result.rule else []
 
 

@@ -45,14 +45,15 @@ def action(options: argparse.Namespace) -> int:
         sys.stdout.write(EXPLAIN_REASON[Reason(options.request)])
         return 0
     loaded = read(options.config, strict=False)
-    if loaded.graph is None:
+    if loaded.graph is None or loaded.policy is None:
         return 1
     request = _request(options.request)
     if isinstance(request, str):
         sys.stderr.write(f"sidecar explain: {request}\n")
         return 2
     try:
-        caller = first_caller(loaded.graph, options.key)
+        specs = [*(stage.spec for stage in loaded.policy.stages), *(part.spec for part in loaded.policy.parts)]
+        caller = first_caller(specs, options.key)
     except LookupError:
         sys.stderr.write(f"sidecar explain: there is no gateway key called `{options.key}`\n")
         return 2

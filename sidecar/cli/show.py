@@ -24,6 +24,7 @@ def action(options: argparse.Namespace) -> int:
         "pipeline": loaded.policy.order,
         "gateway": loaded.policy.gateway.spec,
         "stages": [linked.spec for linked in loaded.policy.stages],
+        "parts": [linked.spec for linked in loaded.policy.parts],
     }
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode() + "\n")
     return 0

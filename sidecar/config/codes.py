@@ -125,9 +125,9 @@ Two things that are told apart by their name have the same one: stages, rules, k
 A gateway key is either a hash or a reference to a secret, never both, never neither, never the key itself.
 
     - name: app
-      hash: sha256:5f1c...        # printed by `sidecar keys create app`
+      hash: sha256:5f1c...        # printed by `sidecar keys create app --git`
     - name: ci
-      secret: ${CI_GATEWAY_KEY}   # the key is in the environment
+      secret: ${CI_GATEWAY_KEY}   # the key is in the environment; not in `kind: keys`, which takes hashes only
 """,
     Code.UNSET_SECRET: """\
 A gateway key's secret is not where its reference points to. Without it nobody could be let in, so the

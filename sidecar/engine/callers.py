@@ -8,9 +8,11 @@ from ..identity.jwks import RemoteKeySets, Source
 from ..identity.jwt import Issuer, KeySet, Tokens, UnfitKeyError, WeakKeyError, public_key, secret_key
 from ..identity.keys import digest
 from ..identity.secrets import MissingError, resolve
+from ..link import declared_keys
 from ..policy import Policy
 from ..spec import seconds
 from ..stages.authenticate import JWT, Authenticate
+from ..stages.keys import Key
 from ..stores.base import Principal
 
 MIN_KEY = 16
@@ -21,29 +23,35 @@ def gateway_keys(policy: Policy, environ: Mapping[str, str]) -> tuple[dict[bytes
     """The keys that stand in the policy, by digest; and what is wrong with their secrets."""
     keys: dict[bytes, Principal] = {}
     findings: list[Diagnostic] = []
-    for linked in policy.stages:
-        if not isinstance(linked.spec, Authenticate) or not linked.spec.enabled:
+    for linked, index, key in declared_keys([*policy.stages, *policy.parts]):
+        path = ("keys", index, "secret" if key.hash is None else "hash")
+        try:
+            found = key_digest(key, environ)
+        except MissingError as fault:
+            findings.append(linked.finding(path, Code.UNSET_SECRET, f"key `{key.name}`: {fault}"))
             continue
-        for index, key in enumerate(linked.spec.keys):
-            principal = Principal(key.name, key.tenant, key.labels, frozenset(key.models))
-            if key.hash is not None:
-                keys[bytes.fromhex(key.hash.removeprefix("sha256:"))] = principal
-                continue
-            try:
-                secret = resolve(key.secret or "", environ)
-            except MissingError as fault:
-                findings.append(
-                    linked.finding(("keys", index, "secret"), Code.UNSET_SECRET, f"key `{key.name}`: {fault}")
-                )
-                continue
-            if secret is None:
-                continue
-            if len(secret.reveal()) < MIN_KEY:
-                message = f"key `{key.name}` is shorter than {MIN_KEY} characters"
-                findings.append(linked.finding(("keys", index, "secret"), Code.WEAK_KEY, message))
-                continue
-            keys[digest(secret.reveal())] = principal
+        except WeakKeyError as fault:
+            findings.append(linked.finding(path, Code.WEAK_KEY, str(fault)))
+            continue
+        if found in keys:
+            message = f"key `{key.name}` is the same as key `{keys[found].key}`"
+            findings.append(linked.finding(path, Code.DUPLICATE_NAME, message, "keep one of them"))
+        elif found is not None:
+            keys[found] = key.principal()
     return keys, findings
+
+
+def key_digest(key: Key, environ: Mapping[str, str]) -> bytes | None:
+    """What a key of the policy is looked up by; None when its secret may be absent and is. Raises MissingError, and
+    WeakKeyError for a secret that could be guessed."""
+    if key.hash is not None:
+        return bytes.fromhex(key.hash.removeprefix("sha256:"))
+    secret = resolve(key.secret or "", environ)
+    if secret is None:
+        return None
+    if len(secret.reveal()) < MIN_KEY:
+        raise WeakKeyError(f"key `{key.name}` is shorter than {MIN_KEY} characters")
+    return digest(secret.reveal())
 
 
 def tokens(

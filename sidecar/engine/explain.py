@@ -1,6 +1,6 @@
 """Explain a decision: the very walk that serves traffic, with a state made up for it and notes taken."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -10,8 +10,10 @@ from ..call import Call
 from ..chat import ChatRequest, Problem
 from ..features import extract
 from ..graph import Graph
+from ..spec import Spec
 from ..stages.authenticate import Authenticate
 from ..stages.base import REFUSE
+from ..stages.keys import Keys
 from ..stores.base import Principal, State
 from ..stores.health import LiveHealth
 from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
@@ -67,12 +69,11 @@ def explain(
     return _explanation(graph, call, end)
 
 
-def first_caller(graph: Graph, name: str | None) -> Principal | None:
+def first_caller(specs: Iterable[Spec], name: str | None) -> Principal | None:
     """The gateway key with this name, or the first there is. Raises LookupError for a name nobody has."""
-    keys = [k for spec in graph.stages if isinstance(spec, Authenticate) for k in spec.keys]
-    for key in keys:
+    for key in (key for spec in specs if isinstance(spec, (Authenticate, Keys)) for key in spec.keys):
         if name in (None, key.name):
-            return Principal(key.name, key.tenant, key.labels, frozenset(key.models))
+            return key.principal()
     if name is not None:
         raise LookupError(name)
     return None

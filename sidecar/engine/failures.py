@@ -11,6 +11,9 @@ CALLERS = frozenset(
 BLAMELESS = CALLERS | {F.CONTEXT_OVERFLOW, F.SATURATED, F.TOTAL_TIMEOUT}
 """Says nothing of the model's health: the request would not have fitted on a good day either."""
 
+UNSENT = frozenset({F.OVER_BUDGET, F.UNPRICED, F.OVER_LIMIT, F.SATURATED})
+"""No provider was asked: the attempt was turned away on this side."""
+
 RESTS = frozenset({F.RATE_LIMITED, F.QUOTA, F.OVERLOADED, F.UNAVAILABLE})
 """The provider itself says that the model should be left alone for a while."""
 

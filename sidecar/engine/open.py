@@ -33,6 +33,7 @@ class Stores(Struct):
     health: LiveHealth
     allowance: Allowance = field(default_factory=Allowance)
     gates: dict[str, Gate] = field(default_factory=dict)
+    keys: MemoryKeys = field(default_factory=MemoryKeys)
     key_sets: RemoteKeySets = field(default_factory=RemoteKeySets)
     cache: MemoryCache | None = None
     cache_settings: tuple[int, str] | None = None
@@ -87,6 +88,7 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
         for m in graph.registry
         if m.provider in secrets
     }
+    stores.keys.declare(keys)
     stores.adopt(next((spec for spec in graph.stages if isinstance(spec, Fallback)), Fallback()))
     stores.health.providers(unready)
     issuers = issued.issuers.values() if issued is not None else ()
@@ -97,7 +99,7 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
         counters=stores.counters,
         cache=stores.cache_for(caches[0] if caches else Cache()),
         health=stores.health,
-        keys=MemoryKeys(keys),
+        keys=stores.keys,
         tokens=issued,
     )
     return Live(

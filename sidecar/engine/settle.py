@@ -12,6 +12,7 @@ from ..stores.base import Entry
 from ..stores.health import LiveHealth
 from ..stores.ledger import Row
 from .attempt import Attempt
+from .failures import UNSENT
 from .records import Records
 from .route import Live
 
@@ -60,7 +61,7 @@ class Settler:
         for attempt in attempts:
             self._learn(attempt)
             for meter in call.meters:
-                meter.leave(attempt.number, attempt.usage, attempt.nano)
+                meter.leave(attempt.number, attempt.usage or _NO_USAGE, attempt.nano)
             self.records.add(status, _attempt_row(call, attempt, overhead, policy), attempt is attempts[-1])
         if not attempts:
             row = _unasked_row(call, ending, overhead, policy)
@@ -70,7 +71,7 @@ class Settler:
         if len(attempts) > 1 and attempts[-1].failure is None and attempts[-1].route.model.id != call.chain[0].id:
             self.records.metrics.fell_back()
         if call.charged:
-            _correct_counters(call, attempts)
+            _correct_counters(call, attempts, ending.ended - ending.started)
         if attempts and call.cache_key is not None:
             _fill_cache(call, attempts[-1], ending)
 
@@ -82,13 +83,22 @@ class Settler:
             self.health.learned(attempt.route.model.id, tokens / seconds)
 
 
-def _correct_counters(call: Call, attempts: Sequence[Attempt]) -> None:
-    """Tokens were taken by estimate; give back or take what the provider really counted."""
+def _correct_counters(call: Call, attempts: Sequence[Attempt], seconds: float) -> None:
+    """Tokens were taken by estimate: give back, or take at the end, what the provider really counted. What no provider
+    was asked for takes nothing."""
+    used, asked = 0, False
+    for attempt in attempts:
+        asked = asked or attempt.failure is None or attempt.failure.kind not in UNSENT
+        if attempt.usage is not None:
+            used += attempt.usage.input_tokens + attempt.usage.output_tokens
     for counter, taken, what in call.charged:
+        more = -taken
+        if what == "requests" or (what == "asked" and asked):
+            continue
         if what == "tokens":
-            used = sum(a.usage.input_tokens + a.usage.output_tokens for a in attempts if a.usage is not None)
-            if used != taken:
-                call.state.counters.adjust(counter, used - taken, call.now)
+            more += used
+        if more:
+            call.state.counters.adjust(counter, more, call.now if more < 0 else call.now + seconds)
 
 
 def _fill_cache(call: Call, attempt: Attempt, ending: Ending) -> None:

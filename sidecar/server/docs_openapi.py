@@ -25,11 +25,11 @@ _REFUSALS: dict[str, tuple[str, Node]] = {
         ),
     ),
     "401": (
-        "No gateway key, or a wrong one.",
+        "No gateway key, or a wrong, expired or revoked one.",
         examples.error("authentication_error", "Incorrect API key provided.", "invalid_api_key"),
     ),
     "403": (
-        "The key may not use this model.",
+        "The key may not use this model, or this strategy.",
         examples.error("permission_error", "This key may not use the model `gpt-5`.", "model_not_allowed", "model"),
     ),
     "404": (

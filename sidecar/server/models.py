@@ -19,7 +19,10 @@ def model_list(live: Live, call: Call) -> dict[str, Any] | Problem:
             return call.refusal or Problem(401, "authentication_error", "No access.", "denied")
     allowed = call.principal.models if call.principal is not None else frozenset()
     down = live.state.health.down
-    names = ["auto", "auto:cost", "auto:quality", "auto:speed", "auto:balanced", *live.graph.aliases]
+    strategies = call.principal.strategies if call.principal is not None else ()
+    routed = [f"auto:{name}" for name in strategies or ("cost", "quality", "speed", "balanced")]
+    aliases = live.graph.aliases.items()
+    names = ["auto", *routed, *(a for a, to in aliases if not strategies or to in routed or ":" not in to)]
     rows = [_row(name, "sidecar") for name in names]
     rows += [
         {**_row(m.id, m.provider), "context_window": m.context, "max_output_tokens": m.max_output}

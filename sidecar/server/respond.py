@@ -71,7 +71,7 @@ def header(name: bytes, value: str) -> tuple[bytes, bytes]:
 
 @lru_cache(maxsize=256)
 def _seconds(seconds: float) -> bytes:
-    return b"%.3gs" % seconds
+    return b"%gs" % round(seconds, 3)
 
 
 def base_headers(request_id: str, live: Live) -> Headers:

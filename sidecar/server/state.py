@@ -22,7 +22,8 @@ from ..engine.upstream import Upstream
 from ..policy import Loaded
 from ..stores.changes import Changes
 from ..stores.health import LiveHealth
-from ..stores.memory import MemoryCounters
+from ..stores.keys import TABLE, read_keys
+from ..stores.memory import MemoryCounters, MemoryKeys
 from ..stores.sqlite import SQLiteLedger
 from ..surfaces.openai_chat import OpenAIChat
 from .chat_route import ChatRoute
@@ -82,6 +83,7 @@ async def running(
     metrics = Metrics(ledger, stores.health)
     log = Log(sink or sys.stderr.buffer, time.time)
     holder = Holder(live, metrics, log, time.time)
+    changes = await _open_changes(ledger.path, holder, stores.keys)
     for notice in ledger.notices:
         holder.log("warning", "ledger", {"notice": notice})
     records = Records(ledger, metrics, log if gateway.access_log else None, asyncio.get_running_loop())
@@ -90,7 +92,6 @@ async def running(
     reloader = Reloader(entry, holder, stores, environ)
     watching = asyncio.create_task(reloader.run(loaded.folders), name="reload")
     watching.add_done_callback(lambda task: _watch_ended(task, holder))
-    changes = Changes(ledger.path)
     fetching = asyncio.create_task(stores.key_sets.run(environ, holder.log), name="jwks")
     listening = asyncio.create_task(changes.run(), name="changes")
     updates = RegistryUpdates(entry, holder, metrics, ledger.path, environ)
@@ -118,6 +119,21 @@ def _open_ledger(path: Path) -> SQLiteLedger:
         return SQLiteLedger(path)
     except (OSError, sqlite3.Error) as fault:
         raise RefusedError(f"the database {path} cannot be used: {fault}\n") from fault
+
+
+async def _open_changes(path: Path, holder: Holder, keys: MemoryKeys) -> Changes:
+    """Read the tables that others write, now and after each change. While they cannot be read the last state stays."""
+
+    async def read() -> None:
+        keys.store(await asyncio.to_thread(read_keys, path))
+
+    try:
+        changes = Changes(path, holder.log)
+        changes.hear(TABLE, read)
+        await read()
+    except sqlite3.Error as fault:
+        raise RefusedError(f"the database {path} cannot be used: {fault}\n") from fault
+    return changes
 
 
 def _watch_ended(task: asyncio.Task[None], holder: Holder) -> None:

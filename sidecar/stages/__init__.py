@@ -5,8 +5,9 @@ from .base import StageSpec
 from .cache import Cache
 from .classify import Classify
 from .fallback import Fallback
+from .quota import Quota
 from .rate_limit import RateLimit
 from .score import Score
 
-STAGES: tuple[type[StageSpec], ...] = (RateLimit, Authenticate, Cache, Classify, Score, Fallback)
+STAGES: tuple[type[StageSpec], ...] = (RateLimit, Authenticate, Cache, Classify, Score, Fallback, Quota)
 """In the order of the default pipeline."""

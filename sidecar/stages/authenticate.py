@@ -1,7 +1,7 @@
 """`kind: authenticate`: who is calling, by gateway key or by a token that an issuer signed.
 
-Keys stand in git as SHA-256 hashes or as references to a secret, never as text. Without a key a caller is refused,
-unless `anonymous` lets it in.
+Keys stand in git as SHA-256 hashes or as references to a secret, never as text: here, or in `kind: keys`. Others are in
+the database. Without a key a caller is refused, unless `anonymous` lets it in.
 """
 
 import re
@@ -17,19 +17,8 @@ from ..identity.jwt import Claims, Fault, claim, text
 from ..identity.keys import PREFIX, digest
 from ..spec import URL, Duration, Name, SecretRef, Spec, seconds
 from ..stores.base import Principal, Tokens
-from .base import NEXT, REFUSE, Problem, Run, Scope, StageSpec, unknown_model
-
-
-class Key(Spec, frozen=True):
-    """One gateway key: exactly one of `hash` (sha256:<64 hex>) and `secret` (where the text is found)."""
-
-    name: Name
-    hash: Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
-    secret: SecretRef | None = None
-    tenant: Name = "default"
-    labels: Annotated[dict[str, str], Meta(description="Whatever rules may want to know of it.")] = {}
-    models: Annotated[tuple[Name, ...], Meta(description="Models this key may name or be routed to; empty: all.")] = ()
-
+from .base import NEXT, REFUSE, Problem, Run, Scope, StageSpec
+from .keys import ORIGIN_HELP, Key
 
 Text = Annotated[str, Meta(min_length=1, max_length=256)]
 ClaimPath = Annotated[
@@ -97,7 +86,7 @@ class JWT(Spec, frozen=True):
 class Authenticate(StageSpec, frozen=True, tag="authenticate"):
     """Accepts `Authorization: Bearer <key or token>` and `x-api-key: <key or token>`."""
 
-    keys: tuple[Key, ...] = ()
+    keys: Annotated[tuple[Key, ...], Meta(description="Gateway keys; `kind: keys` may hold more.")] = ()
     jwt: Annotated[tuple[JWT, ...], Meta(description="Issuers whose tokens are taken in place of a key.")] = ()
     anonymous: Annotated[
         Literal["never", "loopback", "always"],
@@ -110,26 +99,13 @@ class Authenticate(StageSpec, frozen=True, tag="authenticate"):
     gives: ClassVar = {"known": "caller", "anonymous": "caller"}
 
     def problems(self, scope: Scope) -> list[Problem]:
-        """Each key has one origin, each name and hash stands once, the models it may use exist."""
+        """What is wrong with one key, and with the issuers."""
         found: list[Problem] = []
-        seen: dict[str, str] = {}
         for index, key in enumerate(self.keys):
             if (key.hash is None) == (key.secret is None):
-                found.append(
-                    Problem(
-                        ("keys", index), Code.KEY_ORIGIN,
-                        f"key `{key.name}` needs exactly one of `hash` and `secret`",
-                        "`sidecar keys create NAME` prints a key and the entry with its hash",
-                    )
-                )  # fmt: skip
-            if key.name in seen.values():
-                message = f"there are two keys called `{key.name}`"
-                found.append(Problem(("keys", index, "name"), Code.DUPLICATE_NAME, message, "give each its own name"))
-            elif key.hash in seen:
-                message = f"key `{key.name}` has the hash of key `{seen[key.hash]}`: they are one key"
-                found.append(Problem(("keys", index, "hash"), Code.DUPLICATE_NAME, message, "keep one of them"))
-            seen[key.hash or f"secret of {key.name}"] = key.name
-            found += _unknown_models(index, key, scope)
+                message = f"key `{key.name}` needs exactly one of `hash` and `secret`"
+                found.append(Problem(("keys", index), Code.KEY_ORIGIN, message, ORIGIN_HELP))
+            found += key.problems(("keys", index), scope)
         for index, issuer in enumerate(self.jwt):
             found += _jwt_problems(("jwt", index), issuer)
             for field, what in (("name", "called"), ("issuer", "for")):
@@ -149,6 +125,9 @@ class Authenticate(StageSpec, frozen=True, tag="authenticate"):
             if credential:
                 principal = call.state.keys.find(call.key_digest())
                 if principal is not None:
+                    if principal.revoked or (principal.expires is not None and principal.expires <= call.now):
+                        call.refusal = _REVOKED if principal.revoked else _EXPIRED
+                        return "denied"
                     return _admit(call, principal, "known")
                 if call.state.tokens is not None and credential.count(".") == 2:
                     return _judge(call, call.state.tokens)
@@ -223,19 +202,6 @@ def _distrusted(url: str) -> tuple[str, str] | None:
     return None
 
 
-def _unknown_models(index: int, key: Key, scope: Scope) -> list[Problem]:
-    """A key that lists a model by a name that is never compared could never use it."""
-    found = []
-    for place, name in enumerate(key.models):
-        path, model = ("keys", index, "models", place), scope.registry.find(name)
-        if model is None:
-            found.append(unknown_model(path, name, scope.registry))
-        elif model.id != name:
-            message = f"`{name}` is another name of `{model.id}`"
-            found.append(Problem(path, Code.UNKNOWN_MODEL, message, f"write `{model.id}`"))
-    return found
-
-
 def _admit(call: Call, principal: Principal, outcome: str) -> str:
     call.principal = principal
     features = call.features
@@ -249,6 +215,8 @@ _MOST_LEEWAY = 300.0
 _LEAST_REFRESH = 10.0
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 _WRONG = Refusal(401, "authentication_error", "Incorrect API key provided.", "invalid_api_key")
+_REVOKED = Refusal(401, "authentication_error", "This API key has been revoked.", "key_revoked")
+_EXPIRED = Refusal(401, "authentication_error", "This API key has expired.", "key_expired")
 _MISSING = Refusal(
     401, "authentication_error", "No API key provided: send `Authorization: Bearer <gateway key>`.", "missing_api_key"
 )

@@ -25,6 +25,8 @@ NEXT = "next"
 EXECUTE = "execute"
 RESPOND = "respond"
 REFUSE = "refuse"
+ONWARD = "next, or execute"
+"""To the next stage; after the last one the plan is complete."""
 TERMINALS = frozenset({EXECUTE, RESPOND, REFUSE})
 """Where a walk ends: call a provider, answer from the cache, or say no."""
 
@@ -76,6 +78,8 @@ class StageSpec(PartSpec, frozen=True, tag_field="kind"):
     """Outcome -> what is known from then on: `caller`, `model` or `answer`."""
     needs: ClassVar[tuple[str, ...]] = ()
     """What must be known before a walk comes here."""
+    beside: ClassVar[str | None] = None
+    """A kind without which nobody wants this stage by default."""
 
     @property
     def node(self) -> str:

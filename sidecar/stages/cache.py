@@ -63,7 +63,8 @@ def _key(call: Call, share: str, policy: bytes, steering: tuple[str, ...]) -> by
     digest = blake2b(policy, digest_size=24)
     who = {"all": "", "tenant": features.tenant, "key": f"{features.tenant}\0{features.key}"}[share]
     route = call.headers.get("x-sidecar-route", "")
-    allowed = ",".join(sorted(call.principal.models)) if call.principal else ""
+    holder = call.principal
+    allowed = ",".join((*sorted(holder.models), ":", *holder.strategies)) if holder else ""
     steer = "\0".join((share, who, allowed, features.task, features.strategy, route))
     digest.update(steer.encode("utf-8", "surrogatepass"))
     if steering:

@@ -10,7 +10,7 @@ from ..chat import Problem as Refusal
 from ..config.codes import Code
 from ..registry.index import Model
 from ..spec import Duration, Name, Percent, Spec, seconds
-from .base import EXECUTE, REFUSE, Problem, Run, Scope, StageSpec, among, unknown_model
+from .base import ONWARD, REFUSE, Problem, Run, Scope, StageSpec, among, unknown_model
 
 Reaction = Literal["retry", "fall_back", "fail"]
 
@@ -129,7 +129,7 @@ class Fallback(StageSpec, frozen=True, tag="fallback"):
     ] = "off"
 
     kind: ClassVar[str] = "fallback"
-    outcomes: ClassVar = {"planned": EXECUTE, "none": REFUSE}
+    outcomes: ClassVar = {"planned": ONWARD, "none": REFUSE}
     needs: ClassVar = ("caller", "model")
 
     def problems(self, scope: Scope) -> list[Problem]:

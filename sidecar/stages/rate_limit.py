@@ -8,21 +8,10 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from ..call import Call
-from ..chat import Problem as Refusal
 from ..config.codes import Code
 from ..spec import Spec
 from .base import NEXT, REFUSE, Problem, Run, Scope, StageSpec
-
-_PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-Rate = Annotated[
-    str,
-    Meta(
-        pattern=r"^[1-9][0-9]{0,11}/(s|m|h|d)$",
-        description="So many in any window of one second, minute, hour or day: 60/m.",
-        examples=["60/m"],
-    ),
-]
+from .rates import Rate, amount, parse, reached, refusal, show
 
 
 class Limit(Spec, frozen=True):
@@ -36,11 +25,6 @@ class Limit(Spec, frozen=True):
     def rates(self) -> tuple[tuple[str, str | None], ...]:
         """What is counted, and the rate it may have."""
         return (("requests", self.requests), ("tokens", self.tokens))
-
-
-def _rate(text: str) -> tuple[int, float]:
-    count, unit = text.split("/")
-    return int(count), _PERIODS[unit]
 
 
 class RateLimit(StageSpec, frozen=True, tag="rate_limit"):
@@ -61,7 +45,7 @@ class RateLimit(StageSpec, frozen=True, tag="rate_limit"):
                 message = "a limit without `requests` and `tokens` limits nothing"
                 found.append(Problem(("limits", index), Code.BAD_VALUE, message, "give it a rate, such as 60/m"))
             for what, rate in rates.items():
-                counter = (limit.per, what, _rate(rate)[1])
+                counter = (limit.per, what, parse(rate)[1])
                 if counter in seen:
                     message = f"there is another limit on {what} per {limit.per} for the same length of time"
                     found.append(Problem(("limits", index, what), Code.DUPLICATE_NAME, message, "keep the lower one"))
@@ -69,29 +53,28 @@ class RateLimit(StageSpec, frozen=True, tag="rate_limit"):
         return found
 
     def build(self, scope: Scope) -> Run:
-        """All limits as flat tuples, in the order written."""
+        """All limits as flat tuples. Addresses come first: who is over that limit opens no counter for a key."""
         checks = [
-            (limit.per == "ip", what, f" {limit.per} {what} {rate[-1]}", *_rate(rate))
-            for limit in self.limits
+            (limit.per == "ip", what, f"door {limit.per} {what} {rate[-1]}", *parse(rate))
+            for limit in sorted(self.limits, key=lambda limit: limit.per != "ip")
             for what, rate in limit.rates
             if rate is not None
         ]
 
         def run(call: Call) -> str:
-            take, now, quotas, charged = call.state.counters.take, call.now, call.quotas, call.charged
+            take, now, charged = call.state.counters.take, call.now, call.charged
             features, ip, key = call.features, call.ip, _key_subject(call)
             for by_ip, what, name, limit, period in checks:
-                counter = (ip if by_ip else key) + name
-                amount = 1 if what == "requests" else features.tokens + features.max_tokens
-                quota = take(counter, limit, period, amount, now)
-                shown = quotas.get(what)
-                if shown is None or quota.remaining < shown.remaining or quota.wait:
-                    quotas[what] = quota
+                counter = (name, ip if by_ip else key)
+                taken = 1 if what == "requests" else amount(what, features, limit)
+                quota = take(counter, limit, period, taken, now)
+                show(call, what, quota)
                 if quota.wait:
-                    call.refusal = _refusal("ip" if by_ip else "key", what, limit, period, quota.wait)
+                    whose = "this address" if by_ip else "this key"
+                    call.refusal = refusal(reached(whose, what, (limit, period), quota.wait), quota.wait)
                     _give_back(call)
                     return "limited"
-                charged.append((counter, amount, what))
+                charged.append((counter, taken, what))
             return "allowed"
 
         return run
@@ -104,18 +87,6 @@ def _key_subject(call: Call) -> str:
 
 def _give_back(call: Call) -> None:
     """A refused request takes nothing from the limits that it passed before."""
-    for counter, amount, _ in call.charged:
-        call.state.counters.adjust(counter, -amount, call.now)
+    for counter, taken, _ in call.charged:
+        call.state.counters.adjust(counter, -taken, call.now)
     call.charged.clear()
-
-
-def _refusal(per: str, what: str, limit: int, period: float, wait: float) -> Refusal:
-    window = {1.0: "a second", 60.0: "a minute", 3600.0: "an hour", 86400.0: "a day"}[period]
-    whose = "this key" if per == "key" else "this address"
-    return Refusal(
-        429,
-        "rate_limit_error",
-        f"Rate limit reached for {whose}: {limit} {what} {window}. Try again in {max(wait, 0.001):.3g} s.",
-        "rate_limit_exceeded",
-        retry_after=wait,
-    )

@@ -14,6 +14,7 @@ from ..config.codes import Code
 from ..features import Features, needs
 from ..registry.index import Model, Registry
 from ..spec import Count, Name, Percent, Spec
+from ..stores.base import Principal
 from .base import NEXT, REFUSE, Problem, Run, Scope, StageSpec, among, unknown_model
 from .ranking import Ranking, Weights, output_share
 
@@ -137,6 +138,12 @@ class _Chooser:
         weights = self._weights.get(strategy)
         if weights is None:
             return _refuse(call, _unknown_strategy(strategy, self._weights, "model" if asked else None))
+        if call.principal is not None and call.principal.strategies and strategy not in call.principal.strategies:
+            chosen = bool(asked or call.features.strategy)
+            own = None if chosen else next((s for s in call.principal.strategies if s in self._weights), None)
+            if own is None:
+                return _refuse(call, _strategy_not_allowed(strategy, call.principal, "model" if asked else None))
+            strategy, weights = own, self._weights[own]
         call.strategy = strategy
         features = call.features
         share = output_share(features.tokens, features.max_tokens or table.output_tokens)
@@ -217,6 +224,11 @@ def _refuse(call: Call, refusal: Refusal) -> str:
 
 def _not_allowed(model: str) -> Refusal:
     return Refusal(403, "permission_error", f"This key may not use the model `{model}`.", "model_not_allowed", "model")
+
+
+def _strategy_not_allowed(name: str, caller: Principal, param: str | None) -> Refusal:
+    message = f"This key may not use the strategy `{name}`, only: {', '.join(caller.strategies)}."
+    return Refusal(403, "permission_error", message, "strategy_not_allowed", param)
 
 
 def _unknown_strategy(name: str, known: dict[str, Weights], param: str | None) -> Refusal:

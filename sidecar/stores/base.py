@@ -8,12 +8,20 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+Subject = str | tuple[str, ...]
+"""Whom a limit counts for, as what tells one from another."""
+
+Counter = tuple[str, Subject]
+"""One count: the limit's name, which no other limit has, and for whom."""
+
 
 class Principal(Struct, frozen=True):
-    """Who is calling: the gateway key's name, its tenant and labels. `models` empty means all are allowed.
+    """Who is calling: the gateway key's name, its tenant and labels. `models` and `strategies` empty mean all are
+    allowed. From `expires` (Unix seconds) on, or once it is `revoked`, the key is known and refused.
 
     Of who holds a token `key` is `<issuer's name>|<subject>`, which no gateway key can be called, and `claims` is all
-    that the token says.
+    that the token says. `limits` are the key's own: what is counted (requests or tokens), how many, in how many
+    seconds.
     """
 
     key: str
@@ -21,6 +29,10 @@ class Principal(Struct, frozen=True):
     labels: Mapping[str, str] = {}
     models: frozenset[str] = frozenset()
     claims: Mapping[str, Any] = {}
+    strategies: tuple[str, ...] = ()
+    limits: tuple[tuple[str, int, float], ...] = ()
+    expires: float | None = None
+    revoked: bool = False
 
 
 class Quota(Struct, frozen=True):
@@ -46,11 +58,14 @@ class Entry(Struct, frozen=True):
 class Counters(Protocol):
     """Sliding windows: never more than `limit` in any `period` seconds."""
 
-    def take(self, key: str, limit: int, period: float, amount: int, now: float) -> Quota:
+    def take(self, counter: Counter, limit: int, period: float, amount: int, now: float) -> Quota:
         """Take `amount` if it fits, else take nothing and say how long to wait."""
 
-    def adjust(self, key: str, amount: int, now: float) -> None:
-        """Correct the take made at `now` by `amount` (may be negative)."""
+    def peek(self, counter: Counter, limit: int, period: float, amount: int, now: float) -> Quota:
+        """What `take` would say, with nothing taken."""
+
+    def adjust(self, counter: Counter, amount: int, now: float) -> None:
+        """Correct a take: what is given back (negative) counted at `now`, what is added counts from then on."""
 
 
 class Cache(Protocol):

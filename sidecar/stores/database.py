@@ -5,9 +5,20 @@ there is to keep.
 """
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from sqlite_utils import Database
+
+
+def counted(table: str) -> str:
+    """Triggers that count every change of a table in `changes`, for those who listen (`stores/changes.py`)."""
+    count = f"INSERT INTO changes VALUES ('{table}', 1) ON CONFLICT (name) DO UPDATE SET number = number + 1;"  # noqa: S608
+    return "".join(
+        f"CREATE TRIGGER {table}_{change} AFTER {change.upper()} ON {table} BEGIN {count} END;"
+        for change in ("insert", "update", "delete")
+    )
+
 
 MIGRATIONS = (
     """
@@ -39,6 +50,20 @@ MIGRATIONS = (
     CREATE TABLE changes (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
     """,
     """
+    CREATE TABLE gateway_keys (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        hash TEXT NOT NULL UNIQUE CHECK (length(hash) = 64),
+        prefix TEXT NOT NULL,
+        tenant TEXT NOT NULL,
+        labels TEXT NOT NULL, models TEXT NOT NULL, strategies TEXT NOT NULL, limits TEXT NOT NULL,
+        created REAL NOT NULL, expires REAL, revoked REAL, rotated REAL,
+        former TEXT NOT NULL
+    );
+    CREATE UNIQUE INDEX gateway_keys_name ON gateway_keys (name) WHERE revoked IS NULL;
+    """
+    + counted("gateway_keys"),
+    """
     CREATE TABLE registry_changelog (
         id INTEGER PRIMARY KEY,
         ts REAL NOT NULL,
@@ -69,13 +94,35 @@ def open_database(path: Path) -> Database:
 
 
 def migrate(path: Path) -> None:
-    """Bring the file up to today's tables; one that is not there is made. Raises sqlite3.Error."""
-    db = open_database(path)
+    """Bring the file up to today's tables; one that is not there is made. Raises sqlite3.Error.
+
+    Processes that start together take turns: the version is read again by whoever may write.
+    """
+    conn = open_database(path).conn
     try:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(MIGRATIONS):
-            raise sqlite3.DatabaseError(f"{path}: written by a newer version (schema {version})")
-        for number, script in enumerate(MIGRATIONS[version:], version + 1):
-            db.conn.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+        if _version(conn, path) < len(MIGRATIONS):
+            with conn:
+                conn.execute("BEGIN IMMEDIATE")
+                for script in MIGRATIONS[_version(conn, path) :]:
+                    for statement in _statements(script):
+                        conn.execute(statement)
+                conn.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
     finally:
-        db.conn.close()
+        conn.close()
+
+
+def _version(conn: sqlite3.Connection, path: Path) -> int:
+    version: int = conn.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise sqlite3.DatabaseError(f"{path}: written by a newer version (schema {version})")
+    return version
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One by one: Python's `executescript` would commit what is under way. Triggers have semicolons inside."""
+    statement = ""
+    for part in script.split(";")[:-1]:
+        statement += f"{part};"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -3,7 +3,9 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from .base import Entry, Principal, Quota
+from msgspec.structs import replace
+
+from .base import Counter, Entry, Principal, Quota, Subject
 
 SLOTS = 60
 """Steps a window is cut into. A step counts until all of it is outside: the limit errs to the strict side."""
@@ -44,36 +46,56 @@ class _Window:
                 return max(0.0, (slot + SLOTS + 1) * self.step - now)
         return SLOTS * self.step
 
+    def refused(self, amount: int, limit: int, period: float, now: float) -> Quota:
+        """Why `amount` does not fit: what is left, and when it would."""
+        wait = period if amount > limit else max(self.until_free(amount, limit, now), 0.001)
+        return Quota(limit, max(0, limit - self.total), wait, wait)
+
 
 class MemoryCounters:
-    """Sliding windows in memory. Past `max_keys` the one unused for longest is forgotten."""
+    """Sliding windows in memory. Each limit has room for `max_keys` of those it counts; past it the one unused for
+    longest is forgotten. So names that a caller makes up push out no counter of another limit."""
 
     def __init__(self, max_keys: int = 20_000) -> None:
-        self._windows: OrderedDict[str, _Window] = OrderedDict()
+        self._limits: dict[str, OrderedDict[Subject, _Window]] = {}
         self._max_keys = max_keys
 
-    def take(self, key: str, limit: int, period: float, amount: int, now: float) -> Quota:
+    def take(self, counter: Counter, limit: int, period: float, amount: int, now: float) -> Quota:
         """Take `amount` if it fits, else take nothing and say how long to wait."""
-        window = self._windows.get(key)
+        name, subject = counter
+        windows = self._limits.get(name)
+        if windows is None:
+            windows = self._limits[name] = OrderedDict()
+        window = windows.get(subject)
         if window is None:
-            window = self._windows[key] = _Window(period / SLOTS, now)
-            if len(self._windows) > self._max_keys:
-                self._windows.popitem(last=False)
+            if amount > limit:  # nothing to remember
+                return Quota(limit, limit, period, period)
+            window = windows[subject] = _Window(period / SLOTS, now)
+            if len(windows) > self._max_keys:
+                windows.popitem(last=False)
         elif (slot := int(now / window.step)) > window.last:
             window.advance(slot)
-            self._windows.move_to_end(key)  # once a step says who is in use well enough
+            windows.move_to_end(subject)  # once a step says who is in use well enough
         total = window.total + amount
         if total > limit:
-            wait = period if amount > limit else max(window.until_free(amount, limit, now), 0.001)
-            return Quota(limit, max(0, limit - window.total), wait, wait)
+            return window.refused(amount, limit, period, now)
         window.counts[window.place] += amount
         window.total = total
         return Quota(limit, limit - total, period)
 
-    def adjust(self, key: str, amount: int, now: float) -> None:
-        """Correct the take that was made at `now`. More counts from the newest step on; what is given back leaves
-        the step it was taken in, never below nothing: another's step would end at another time."""
-        window = self._windows.get(key)
+    def peek(self, counter: Counter, limit: int, period: float, amount: int, now: float) -> Quota:
+        """What `take` would say, with nothing taken."""
+        window = self._window(counter) or _Window(period / SLOTS, now)
+        if (slot := int(now / window.step)) > window.last:
+            window.advance(slot)
+        if window.total + amount > limit:
+            return window.refused(amount, limit, period, now)
+        return Quota(limit, limit - window.total - amount, period)
+
+    def adjust(self, counter: Counter, amount: int, now: float) -> None:
+        """Correct a take. More counts from `now`, or from the newest step on if that is later; what is given back
+        leaves the step of `now`, when it was taken, never below nothing: another's step would end at another time."""
+        window = self._window(counter)
         if window is None:
             return
         slot = int(now / window.step)
@@ -88,6 +110,10 @@ class MemoryCounters:
             place = window.place
         window.counts[place] += amount
         window.total += amount
+
+    def _window(self, counter: Counter) -> _Window | None:
+        windows = self._limits.get(counter[0])
+        return None if windows is None else windows.get(counter[1])
 
 
 class MemoryCache:
@@ -129,14 +155,47 @@ class MemoryCache:
 
 
 class MemoryKeys:
-    """Gateway keys by digest."""
+    """Gateway keys by digest: those that the policy declares and those of the database, as one map.
 
-    def __init__(self, keys: Mapping[bytes, Principal]) -> None:
-        self._keys = keys
+    A key of both is as the policy says, and ends when the stricter of the two ends it: nothing that was revoked comes
+    back with a reload, or with an entry that somebody left in git.
+    """
+
+    def __init__(self, declared: Mapping[bytes, Principal] | None = None) -> None:
+        self._declared = declared or {}
+        self._stored: Mapping[bytes, Principal] = {}
+        self._keys = self._declared
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def find(self, digest: bytes) -> Principal | None:
-        """Who holds the key with this digest. The look-up's time tells of a hash, never of a key."""
+        """Who holds the key with this digest; they may have been refused since.
+
+        One dict look-up: its time may tell how far a hash is like another, never anything of a key, for nobody can
+        choose a key by its hash.
+        """
         return self._keys.get(digest)
+
+    def declare(self, keys: Mapping[bytes, Principal]) -> None:
+        """The policy's keys from now on."""
+        self._declared = keys
+        self._merge()
+
+    def store(self, keys: Mapping[bytes, Principal]) -> None:
+        """The database's keys from now on."""
+        self._stored = keys
+        self._merge()
+
+    def _merge(self) -> None:
+        both = {
+            digest: stricter(self._declared[digest], self._stored[digest])
+            for digest in self._declared.keys() & self._stored.keys()
+        }
+        self._keys = {**self._stored, **self._declared, **both}
+
+
+def stricter(declared: Principal, stored: Principal) -> Principal:
+    """Who holds a key that the policy and the database have: as the policy says, until either ends it."""
+    ends = [end for end in (declared.expires, stored.expires) if end is not None]
+    return replace(declared, expires=min(ends, default=None), revoked=declared.revoked or stored.revoked)

@@ -71,7 +71,7 @@ def test_called_wrongly(sidecar, here: Path) -> None:  # type: ignore[no-untyped
 def test_validate_says_that_it_looked(sidecar, here: Path) -> None:  # type: ignore[no-untyped-def]
     for arguments in ([], ["gateway.yaml"], ["."]):
         ran = sidecar("validate", *arguments)
-        assert (ran.code, ran.out, ran.err) == (0, "ok: 2 files, 1 policy, 6 nodes, 1 model\n", "")
+        assert (ran.code, ran.out, ran.err) == (0, "ok: 2 files, 1 policy, 7 nodes, 1 model\n", "")
 
 
 def test_validate_what_is_wrong(sidecar, here: Path) -> None:  # type: ignore[no-untyped-def]

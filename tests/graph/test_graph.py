@@ -54,6 +54,13 @@ def test_a_second_stage_goes_on_where_the_first_of_its_kind_does() -> None:
     assert edges(one, "best") == edges(one, "score") == {"chosen": "fallback", "pinned": "fallback", "none": "refuse"}
 
 
+def test_the_plan_is_complete_where_no_stage_follows_it() -> None:
+    assert edges(graph(SCORE), "fallback")["planned"] == "quota"
+    assert edges(graph("kind: quota\nenabled: false\n"), "fallback")["planned"] == "execute"
+    bare = graph(SCORE, more="pipeline: [authenticate, score, fallback]\n")
+    assert edges(bare, "fallback")["planned"] == "execute" and "quota" not in bare.nodes
+
+
 def test_the_hash_is_of_what_decides() -> None:
     assert graph(SCORE).hash == graph(SCORE + "# a comment\n").hash == graph(SCORE + "strategy: balanced\n").hash
     others = [graph(SCORE + "strategy: cost\n"), graph(SCORE, more="aliases: {a: small}\n")]

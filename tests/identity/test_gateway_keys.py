@@ -5,6 +5,7 @@ import string
 import subprocess
 import sys
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -60,9 +61,9 @@ def test_the_hash_is_plain_sha_256(text: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["create", "hash"])
-def test_the_command_line_shows_a_key_once_and_keeps_its_hash(verb: str) -> None:
+def test_the_command_line_shows_a_key_once_and_keeps_its_hash(verb: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sidecar", "keys", "create", "app", "--tenant", "t"]
-    made = subprocess.run(command, capture_output=True, text=True)
+    made = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     key = made.stdout.strip()
     assert (made.returncode, well_formed(key)) == (0, True)
     assert key not in made.stderr

@@ -15,7 +15,7 @@ from sidecar.graph import Graph
 from sidecar.identity.keys import digest
 from sidecar.policy import Loaded, load
 from sidecar.stages.authenticate import Authenticate
-from sidecar.stores.base import Principal, State
+from sidecar.stores.base import State
 from sidecar.stores.health import LiveHealth
 from sidecar.stores.memory import MemoryCache, MemoryCounters, MemoryKeys
 from sidecar.surfaces.openai_chat import OpenAIChat
@@ -66,8 +66,7 @@ def state(compiled: Graph | None = None) -> State:
     known = {}
     for spec in compiled.stages if compiled else ():
         for key in spec.keys if isinstance(spec, Authenticate) else ():
-            principal = Principal(key.name, key.tenant, key.labels, frozenset(key.models))
-            known[bytes.fromhex((key.hash or "").removeprefix("sha256:"))] = principal
+            known[bytes.fromhex((key.hash or "").removeprefix("sha256:"))] = key.principal()
     return State(MemoryCounters(), MemoryCache(100, 10_000), LiveHealth(), MemoryKeys(known))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sidecar.graph import Graph
 from sidecar.stores.base import Entry, Principal, State
@@ -86,6 +87,12 @@ def test_what_rules_read_is_part_of_the_key() -> None:
     a, b = caller(labels={"team": "a"}), caller(labels={"team": "b"})
     assert key(by_label, who=a) != key(by_label, who=b) and key(by_text, who=a) == key(by_text, who=b)
     assert key(by_key, who=caller("app")) != key(by_key, who=caller("ci"))
+
+
+def test_what_a_key_may_use_is_part_of_the_key() -> None:
+    kinds = [caller(), caller(models=("large",)), replace(caller(), strategies=("large",))]
+    kinds += [replace(caller(models=("large",)), strategies=("large",)), replace(caller(), strategies=("cost",))]
+    assert len({key(PLAIN, who=who) for who in kinds}) == len(kinds)
 
 
 def test_another_policy_another_key() -> None:

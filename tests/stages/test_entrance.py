@@ -58,6 +58,26 @@ def test_who_comes_in_without_a_key_of_ours(anonymous: str, credential: str, loc
         assert call.refusal.status == 401 and (credential or "-") not in call.refusal.message
 
 
+@pytest.mark.parametrize(
+    ("end", "now", "code"),
+    [
+        ("expires: 2027-01-31", 1801353599.9, None),
+        ("expires: 2027-01-31", 1801353600.0, "key_expired"),
+        ("expires: '2027-01-31T18:00:00Z'", 1801418399.0, None),
+        ("expires: '2027-01-31T18:00Z'", 1801418400.0, "key_expired"),
+        ("revoked: true", 0.0, "key_revoked"),
+        ("revoked: true, expires: 2027-01-31", 1801418400.0, "key_revoked"),
+    ],
+)
+@pytest.mark.parametrize("anonymous", ["never", "always"])
+def test_a_key_ends(anonymous: str, end: str, now: float, code: str | None) -> None:
+    entry = f"{{name: app, hash: '{digest_text('a-key-of-our-own')}', {end}}}"
+    compiled = graph(f"kind: authenticate\nanonymous: {anonymous}\nkeys: [{entry}]\n")
+    problem = refusal(compiled, credential="a-key-of-our-own", now=now)
+    assert (problem.code if problem else None) == code
+    assert problem is None or problem.status == 401
+
+
 def limits(*rows: str) -> Graph:
     return graph("kind: rate_limit\nlimits:\n" + "".join(f"  - {{{row}}}\n" for row in rows))
 

@@ -184,6 +184,33 @@ def test_a_key_may_be_held_to_some_models() -> None:
     assert (call.refusal.status, call.refusal.code) == (403, "model_not_allowed")
 
 
+@pytest.mark.parametrize(
+    ("model", "header", "expected"),
+    [
+        ("auto", None, "quality"),  # the policy's own is cost: the key's first stands in
+        ("auto:speed", None, "speed"),
+        ("auto", "speed", "speed"),
+        ("auto:cost", None, "strategy_not_allowed"),
+        ("auto", "cost", "strategy_not_allowed"),
+        ("cheap", None, "strategy_not_allowed"),  # an alias of auto:cost
+        ("auto:chep", None, "unknown_strategy"),
+        ("small", None, ""),
+    ],
+)
+def test_a_key_may_be_held_to_some_strategies(model: str, header: str | None, expected: str) -> None:
+    compiled = graph(ALL + "strategy: cost\n", ONE, more="aliases: {cheap: auto:cost}\n")
+    stores = state()
+    holder = Principal("app", "default", strategies=("gone", "quality", "speed"))
+    stores.keys.declare({b"d": holder})  # type: ignore[attr-defined]
+    headers = {} if header is None else {"x-sidecar-strategy": header}
+    end, call = decide(compiled, request() | {"model": model}, headers, stores=stores, credential="gw_x", digest=b"d")
+    if call.refusal is None:
+        assert (end, call.strategy) == ("execute", expected)
+    else:
+        assert (end, call.refusal.code) == ("refuse", expected)
+        assert call.refusal.status == (403 if expected == "strategy_not_allowed" else 400)
+
+
 def test_a_tier_that_cannot_serve_may_fall_to_the_default() -> None:
     tier = "kind: score\ntiers:\n  moderate: {models: [small]%s}\n"
     long = request("word " * 16_000)
@@ -228,7 +255,7 @@ def test_two_tiers_two_nodes() -> None:
     assert chain(compiled)[0] == "small"
     _, call = decide(compiled, headers={"x-sidecar-task": "x"})
     assert call.chain[0].id == "large"
-    assert [node for node, _ in call.trace][-2:] == ["best", "fallback"]  # `next` is what follows the main one
+    assert [node for node, _ in call.trace][-3:-1] == ["best", "fallback"]  # `next` is what follows the main one
 
 
 def test_a_name_that_is_misspelt_is_found_wherever_it_stands() -> None:
