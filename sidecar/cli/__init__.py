@@ -17,7 +17,7 @@ VERBS = {
     "graph": "the policy as a picture: mermaid, dot or json",
     "show": "the configuration as the gateway understands it",
     "models": "the models a policy may use",
-    "scrape": "read prices from a saved page",
+    "scrape": "bring the registry up to date from the providers' price pages, or read a saved one",
     "keys": "gateway keys: create, list, revoke, rotate",
     "ledger": "past rows at today's prices: `sidecar ledger reprice`",
     "schema": "write or check the JSON Schemas in schemas/",

@@ -13,6 +13,8 @@ from ..engine.explain import as_text, explain
 from ..engine.trial import Asked, World, first_caller, known_callers
 from ..graph import Graph
 from ..identity.secrets import MissingError, resolve
+from ..scrape.explain import EXPLAIN as EXPLAIN_REASON
+from ..scrape.finding import Reason
 from ..surfaces.base import Invalid
 from ..surfaces.openai_chat import OpenAIChat
 from .config import read
@@ -35,6 +37,9 @@ def action(options: argparse.Namespace) -> int:
     """0 when it would be served, 1 when refused, 2 when there is nothing to explain."""
     if options.request in set(Code):
         sys.stdout.write(EXPLAIN[Code(options.request)])
+        return 0
+    if options.request in set(Reason):
+        sys.stdout.write(EXPLAIN_REASON[Reason(options.request)])
         return 0
     loaded = read(options.config, strict=False)
     if loaded.graph is None or loaded.policy is None:
