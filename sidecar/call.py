@@ -90,6 +90,11 @@ class Call(Struct):
         return self.digest
 
     @property
+    def explained(self) -> bool:
+        """Whether the caller asked for an explanation and is one whom the policy knows, or let in."""
+        return self.details is not None and (self.refusal is None or self.principal is not None)
+
+    @property
     def headers(self) -> Mapping[str, str]:
         """The caller's headers, names in lower case."""
         return self.features.headers

@@ -8,11 +8,14 @@ from msgspec import Struct
 from ..call import Call
 from ..chat import Problem
 from ..graph import Graph
-from ..stages.base import REFUSE
+from ..stages.base import EXECUTE, REFUSE, RESPOND
 from .trial import Asked, World, walk_once
 
 SHOWN = 12
 """Candidates a person is shown; as JSON there are all."""
+_WRITTEN = frozenset({"headers", "claims", "user", "conversation"})
+"""Features that are the caller's own words, credentials among them."""
+_LONGEST = 128
 
 
 class Explanation(Struct, frozen=True):
@@ -62,6 +65,15 @@ def explanation(graph: Graph, call: Call, end: str) -> Explanation:
     )
 
 
+def record(graph: Graph, call: Call) -> bytes:
+    """What was decided of a request of live traffic, as JSON: an Explanation without anything that its caller wrote
+    but names, cut short."""
+    end = REFUSE if call.refusal is not None else EXECUTE if call.hit is None else RESPOND
+    found = explanation(graph, call, end)
+    features = {name: _cut(value) for name, value in found.features.items() if name not in _WRITTEN}
+    return msgspec.json.encode(msgspec.structs.replace(found, features=features))
+
+
 def as_text(result: Explanation) -> str:
     """The lines `sidecar explain` prints."""
     lines = [f"policy    {result.policy}"]
@@ -99,3 +111,7 @@ def _candidate(row: dict[str, Any]) -> str:
 def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _cut(value: Any) -> Any:
+    return value[:_LONGEST] if isinstance(value, str) else value

@@ -21,6 +21,7 @@ from ..stores.base import State
 from ..stores.gate import Gate
 from ..stores.health import BreakerPlan, LiveHealth
 from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
+from .admins import admins
 from .callers import gateway_keys, tokens
 from .retry import Allowance
 from .route import Live, Route
@@ -76,6 +77,8 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
     keys, findings = gateway_keys(policy, environ)
     issued, faults = tokens(policy, environ, stores.key_sets)
     findings += faults
+    found, faults = admins(policy, environ, keys)
+    findings += faults
     if findings:
         return findings
     secrets, unready = _provider_keys(graph.gateway.providers, environ)
@@ -112,6 +115,7 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
         body_timeout=seconds(limits.body_timeout),
         running_limit=limits.running,
         opened=time(),
+        admins=found,
         policy_header=(b"x-sidecar-policy", graph.short_hash.encode()),
     )
 

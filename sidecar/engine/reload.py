@@ -6,7 +6,7 @@ policy again is no reload. A refused edit changes nothing and is loud.
 
 import asyncio
 import gc
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from watchfiles import Change, awatch
 
 from ..graph import Graph
 from ..policy import Loaded, Policy, load
-from .holder import Holder
+from .holder import Holder, Reload
 from .open import Stores, open_graph
 
 DEBOUNCE_MS = 200
@@ -27,12 +27,19 @@ _SUFFIXES = (".yaml", ".yml", ".json", ".bak")
 class Reloader:
     """Watches what the configuration was read from, for as long as `run` runs."""
 
-    def __init__(self, entry: Path, holder: Holder, stores: Stores, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, entry: Path, holder: Holder, stores: Stores, environ: Mapping[str, str], files: Iterable[str]
+    ) -> None:
+        self.files = tuple(files)
+        """What the policy in use was read from."""
+        self.last = holder.last
+        """How the last reading ended, whether it changed anything or not."""
         self._entry = entry
         self._holder = holder
         self._stores = stores
         self._environ = environ
         self._stop = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     async def run(self, folders: frozenset[Path]) -> None:
         """Watch until `stop`. The folders watched follow what the configuration includes, and what is put in their
@@ -58,16 +65,18 @@ class Reloader:
             folders = wanted
 
     async def reload(self) -> frozenset[Path]:
-        """Read everything again; swap, refuse, or leave alone. Returns the folders to watch."""
-        loaded = await asyncio.to_thread(load, self._entry, self._environ, strict=True)
-        self._holder.read_registry(loaded.registry_problem)
-        if loaded.policy is None or loaded.graph is None:
-            self._holder.refuse(loaded.text)
-        elif self._same(loaded.graph):
-            self._holder.unchanged()
-        else:
-            self._open(loaded, loaded.policy, loaded.graph)
-        return loaded.folders
+        """Read everything again; swap, refuse, or leave alone. Returns the folders to watch. Who comes meanwhile waits:
+        what was read first must not take the place of what was read last."""
+        async with self._turn:
+            loaded = await asyncio.to_thread(load, self._entry, self._environ, strict=True)
+            self._holder.read_registry(loaded.registry_problem)
+            if loaded.policy is None or loaded.graph is None:
+                self.last = self._holder.refuse(loaded.text)
+            elif self._same(loaded.graph):
+                self.last = self._holder.unchanged()
+            else:
+                self.last = self._open(loaded, loaded.policy, loaded.graph)
+            return loaded.folders
 
     def _same(self, graph: Graph) -> bool:
         """The same policy and models, on the same day: prices are valid from a day on."""
@@ -81,15 +90,16 @@ class Reloader:
         """End `run`."""
         self._stop.set()
 
-    def _open(self, loaded: Loaded, policy: Policy, graph: Graph) -> None:
+    def _open(self, loaded: Loaded, policy: Policy, graph: Graph) -> Reload:
         live = open_graph(policy, graph, self._stores, self._environ)
         if isinstance(live, list):
-            self._holder.refuse(loaded.render(live))
-        else:
-            self._holder.swap(live, loaded.text)
-            # What was replaced, and what reading the files left, refers to itself in circles: at the collector's own
-            # pace, set for requests, it would stay for hours.
-            gc.collect()
+            return self._holder.refuse(loaded.render(live))
+        self.files = tuple(loaded.sources.texts)
+        swapped = self._holder.swap(live, loaded.text)
+        # What was replaced, and what reading the files left, refers to itself in circles: at the collector's own
+        # pace, set for requests, it would stay for hours.
+        gc.collect()
+        return swapped
 
 
 def _concerns_us(change: Change, path: str) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from ..graph import Graph
+from ..identity.admins import Admins
 from ..providers.base import Adapter, Target
 from ..registry.index import Model
 from ..stores.base import State
@@ -36,5 +37,6 @@ class Live(Struct, frozen=True):
     body_timeout: float
     running_limit: int
     opened: float
+    admins: Admins
     policy_header: tuple[bytes, bytes]
     """`x-sidecar-policy`, which is on every response."""

@@ -12,6 +12,7 @@ from ..stores.base import Entry
 from ..stores.health import LiveHealth
 from ..stores.ledger import Row
 from .attempt import Attempt
+from .explain import record
 from .failures import UNSENT
 from .records import Records
 from .route import Live
@@ -74,6 +75,8 @@ class Settler:
             _correct_counters(call, attempts, ending.ended - ending.started)
         if attempts and call.cache_key is not None:
             _fill_cache(call, attempts[-1], ending)
+        if call.details is not None and call.explained:
+            self.records.decisions.add(call.id, record(live.graph, call))
 
     def _learn(self, attempt: Attempt) -> None:
         """How fast a model answers."""

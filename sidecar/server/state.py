@@ -21,11 +21,13 @@ from ..engine.settle import Settler
 from ..engine.upstream import Upstream
 from ..policy import Loaded
 from ..stores.changes import Changes
+from ..stores.decisions import Decisions
 from ..stores.health import LiveHealth
 from ..stores.keys import TABLE, read_keys
 from ..stores.memory import MemoryCounters, MemoryKeys
 from ..stores.sqlite import SQLiteLedger
 from ..surfaces.openai_chat import OpenAIChat
+from .admin_access import Access, WeakSecretError, signing_secret
 from .chat_route import ChatRoute
 from .registry_updates import RegistryUpdates
 
@@ -45,6 +47,8 @@ class Running(Struct):
     stores: Stores
     chat: ChatRoute
     updates: RegistryUpdates
+    access: Access
+    reloader: Reloader
     started: float
 
     @property
@@ -75,6 +79,10 @@ async def running(
     if loaded.policy is None or loaded.graph is None:
         raise RefusedError(loaded.text)
     gateway = loaded.graph.gateway
+    try:
+        secret = signing_secret(environ)
+    except WeakSecretError as fault:
+        raise RefusedError(f"{fault}\n") from fault
     stores = Stores(MemoryCounters(), LiveHealth())
     live = open_graph(loaded.policy, loaded.graph, stores, environ)
     if isinstance(live, list):
@@ -86,10 +94,11 @@ async def running(
     changes = await _open_changes(ledger.path, holder, stores.keys)
     for notice in ledger.notices:
         holder.log("warning", "ledger", {"notice": notice})
-    records = Records(ledger, metrics, log if gateway.access_log else None, asyncio.get_running_loop())
+    decisions = Decisions(ledger.path)
+    records = Records(ledger, decisions, metrics, log if gateway.access_log else None, asyncio.get_running_loop())
     upstream = Upstream()
     chat = ChatRoute(OpenAIChat(), holder, upstream, Settler(records, stores.health))
-    reloader = Reloader(entry, holder, stores, environ)
+    reloader = Reloader(entry, holder, stores, environ, loaded.sources.texts)
     watching = asyncio.create_task(reloader.run(loaded.folders), name="reload")
     watching.add_done_callback(lambda task: _watch_ended(task, holder))
     fetching = asyncio.create_task(stores.key_sets.run(environ, holder.log), name="jwks")
@@ -100,7 +109,8 @@ async def running(
         task.add_done_callback(lambda task: _ended(task, holder))
     holder.read_registry(loaded.registry_problem)
     try:
-        yield Running(holder, ledger, metrics, records, changes, stores, chat, updates, time.time())
+        access = Access(holder, secret, time.time)
+        yield Running(holder, ledger, metrics, records, changes, stores, chat, updates, access, reloader, time.time())
     finally:
         reloader.stop()
         fetching.cancel()

@@ -13,7 +13,7 @@ Dollars = Annotated[str, Meta(description="US dollars as exact decimal text.", e
 class ReloadStatus(Struct, frozen=True):
     """The last time a changed configuration was read. `findings` is what `sidecar validate` prints."""
 
-    outcome: Annotated[str, Meta(description="`loaded`, `unchanged` or `refused`.")]
+    outcome: Annotated[Literal["loaded", "unchanged", "refused"], Meta(description="How it ended.")]
     at: Unix
     findings: str | None = None
 
@@ -73,7 +73,8 @@ class ModelTraffic(Struct, frozen=True):
 
 
 class Traffic(Struct, frozen=True):
-    """The ledger's figures of the last 24 hours. Averages are null before the first answer."""
+    """The ledger's figures of the last 24 hours and what is over of the hour before. Averages are null before the first
+    answer."""
 
     since: Unix
     as_of: Unix

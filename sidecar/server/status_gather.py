@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from .. import __version__
+from ..engine.holder import Reload
 from ..engine.route import Live
 from ..gateway import Provider
 from ..registry.index import Model
@@ -35,7 +36,7 @@ def gather(running: Running, reading: Reading, now: float) -> Status:
     # As the next request would: a model whose rest is over is not down.
     health.wake(now)
     reasons = {part: _clean(reason) for part, reason in running.not_ready().items()}
-    models = _models(live, health)
+    models = model_states(live, health)
     graph = live.graph
     return Status(
         status="not ready" if reasons else "ready",
@@ -46,7 +47,7 @@ def gather(running: Running, reading: Reading, now: float) -> Status:
         running=len(running.chat.watches),
         policy=graph.hash,
         policy_since=live.opened,
-        reload=_reload(running),
+        reload=reload_status(running.holder.last),
         registry_problem=None if running.registry_problem is None else _clean(running.registry_problem),
         registry_update=_registry_update(running),
         providers=[_provider(live, name, spec, models) for name, spec in graph.gateway.providers.items()],
@@ -72,8 +73,8 @@ def _registry_update(running: Running) -> RegistryUpdateStatus:
     )
 
 
-def _reload(running: Running) -> ReloadStatus:
-    last = running.holder.last
+def reload_status(last: Reload) -> ReloadStatus:
+    """A reload as it is shown."""
     text = _clean(last.text)
     if len(text) > MAX_FINDINGS:
         text = text[:MAX_FINDINGS] + "\n… and more: `sidecar validate` prints all of it.\n"
@@ -107,7 +108,7 @@ def _key(live: Live, name: str, spec: Provider, down: bool) -> KeyState:
     return "set" if route.target.key is not None else "not set"
 
 
-def _models(live: Live, health: LiveHealth) -> list[ModelStatus]:
+def model_states(live: Live, health: LiveHealth) -> list[ModelStatus]:
     """All models, those of configured providers first, else in the registry's order."""
     providers = live.graph.gateway.providers
     models = [_model(live, model, health, providers) for model in live.graph.registry.models]

@@ -11,6 +11,9 @@ from pathlib import Path
 from sqlite_utils import Database
 
 
+from . import rollups
+
+
 def counted(table: str) -> str:
     """Triggers that count every change of a table in `changes`, for those who listen (`stores/changes.py`)."""
     count = f"INSERT INTO changes VALUES ('{table}', 1) ON CONFLICT (name) DO UPDATE SET number = number + 1;"  # noqa: S608
@@ -80,6 +83,10 @@ MIGRATIONS = (
     CREATE TABLE leases (
         name TEXT PRIMARY KEY, holder TEXT, until REAL NOT NULL, done REAL NOT NULL, outcome TEXT NOT NULL
     ) WITHOUT ROWID;
+    """,
+    rollups.MIGRATION,
+    """
+    CREATE TABLE decisions (id INTEGER PRIMARY KEY, request_id TEXT NOT NULL UNIQUE, data BLOB NOT NULL);
     """,
 )
 """Numbered by place; `PRAGMA user_version` says how many a file has had."""

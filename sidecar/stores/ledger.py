@@ -62,7 +62,7 @@ class Ledger(Protocol):
         """Wait until everything handed over is on disk."""
 
     async def summary(self, since: float) -> Mapping[str, Any]:
-        """Totals and per-model figures of the rows since a time."""
+        """Totals and per-model figures since a time, or a little before it."""
 
     async def close(self) -> None:
         """Flush, then stop."""

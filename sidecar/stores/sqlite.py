@@ -15,8 +15,10 @@ from typing import Any
 import msgspec
 
 from .database import migrate, open_database
+from .figures import summary
 from .journal import Journal, replay
 from .ledger import Row
+from .rollups import Batch, Rollups
 
 PAUSE = 0.2
 """Seconds rows gather: one commit for all of them costs what one for each would. Rows that wait are in the journal, so
@@ -57,6 +59,7 @@ class SQLiteLedger:
         path.parent.mkdir(parents=True, exist_ok=True)
         migrate(path)
         self._db = open_database(path)
+        self._rollups = Rollups(self._db.conn)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self.notices = replay(path, self._restore)
         self._journal = Journal(path)
@@ -95,8 +98,8 @@ class SQLiteLedger:
             await self._writing
 
     async def summary(self, since: float) -> Mapping[str, Any]:
-        """Totals and per-model figures of the rows since a Unix time."""
-        return await asyncio.to_thread(_summary, self.path, since)
+        """Totals and per-model figures since the beginning of the hour that a Unix time is in."""
+        return await asyncio.to_thread(summary, self.path, since)
 
     async def close(self) -> None:
         """Write what is left and end the thread. What the disk refuses is left to the next start."""
@@ -143,14 +146,16 @@ class SQLiteLedger:
             self._execute(rows, _storable)
 
     def _execute(self, rows: Sequence[Row], values: Callable[[Row], tuple[Any, ...]]) -> None:
-        start, size = 0, CHUNK
+        start, size, batch = 0, CHUNK, Batch()
         with self._db.conn:
             while start < len(rows):
                 while size > len(rows) - start:
                     size //= 2
-                chunk = map(values, rows[start : start + size])
+                chunk = list(map(values, rows[start : start + size]))
+                batch.add(chunk)
                 self._db.conn.execute(_STATEMENTS[size], list(chain.from_iterable(chunk)))
                 start += size
+            self._rollups.write(batch)
 
     def _restore(self, records: list[bytes]) -> tuple[int, int]:
         """Insert what a journal holds and the file lacks: a process may end between a commit and its journal's part.
@@ -174,26 +179,3 @@ class SQLiteLedger:
 def _storable(row: Row) -> tuple[Any, ...]:
     """A row whose integers fit: a provider may claim any number of tokens, and no row may hold up the others."""
     return tuple(min(max(v, -_INT64), _INT64) if isinstance(v, int) else v for v in msgspec.structs.astuple(row))
-
-
-_TOTALS = """
-    SELECT count(DISTINCT request_id) AS requests, coalesce(sum(cost_nano), 0) AS cost_nano,
-           coalesce(sum(input_tokens), 0) AS input_tokens, coalesce(sum(output_tokens), 0) AS output_tokens,
-           count(DISTINCT CASE WHEN cache = 'hit' THEN request_id END) AS hits,
-           count(DISTINCT CASE WHEN cache IN ('hit', 'miss') THEN request_id END) AS cacheable,
-           sum(failure IS NOT NULL) AS failed_attempts
-    FROM request_logs WHERE ts >= ?"""
-_MODELS = """
-    SELECT model, provider, count(*) AS attempts, sum(failure IS NOT NULL) AS failures,
-           coalesce(sum(cost_nano), 0) AS cost_nano, avg(latency_ms) AS latency_ms,
-           avg(first_token_ms) AS first_token_ms
-    FROM request_logs WHERE ts >= ? AND model IS NOT NULL GROUP BY model, provider ORDER BY attempts DESC LIMIT 100"""
-
-
-def _summary(path: Path, since: float) -> dict[str, Any]:
-    db = open_database(path)
-    try:
-        totals = next(iter(db.query(_TOTALS, [since])))
-        return {**totals, "models": list(db.query(_MODELS, [since]))}
-    finally:
-        db.conn.close()
