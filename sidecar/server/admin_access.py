@@ -90,7 +90,7 @@ class Access:
         if not presented:
             raise RefusedError(401, "no-credential", _NONE)
         # Taken before the look and given back when it was right: who guesses learns nothing once it has to wait.
-        quota = self._failures.take(place, MAX_FAILURES, WINDOW, 1, now)
+        quota = self._failures.take(("admin", place), MAX_FAILURES, WINDOW, 1, now)
         if quota.wait:
             detail = f"This address has failed {MAX_FAILURES} times within {WINDOW:g} s. Wait, then try again."
             raise RefusedError(429, "too-many-failures", detail, quota.wait)
@@ -98,7 +98,7 @@ class Access:
         if found is None and tokens and presented.count(".") == 2:
             found = self._tokens.judge(presented, admins, now)
         if isinstance(found, Admin) or found is Fault.EXPIRED:
-            self._failures.adjust(place, -1, now)
+            self._failures.adjust(("admin", place), -1, now)
         if not isinstance(found, Admin):
             raise RefusedError(401, "bad-credential", _WRONG if found is None else found.value)
         return found

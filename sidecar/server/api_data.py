@@ -3,12 +3,15 @@
 Money is nano-USD (10^-9 US dollars) as an integer, and US dollars as exact decimal text.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from ..engine.explain import Explanation
 from ..registry.card import ModelCard
+from ..spec import Duration, Moment, Name
+from ..stages.keys import KeyLimit
 from ..stores.figures import By
 from .status_data import Dollars, ModelState, ReloadStatus, Unix
 
@@ -172,3 +175,53 @@ class Login(Struct, frozen=True, forbid_unknown_fields=True):
     """An admin key, where it is not sent as a bearer token."""
 
     key: Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
+class KeyEntry(Struct, frozen=True):
+    """One gateway key of the database. `prefix` is what may be shown of its text."""
+
+    id: str
+    name: str
+    prefix: str
+    state: Literal["active", "expired", "revoked"]
+    tenant: str
+    labels: Mapping[str, str]
+    models: Annotated[tuple[str, ...], Meta(description="Models it may name or be routed to; empty: all.")]
+    strategies: Annotated[tuple[str, ...], Meta(description="Strategies it may be routed with; empty: all.")]
+    limits: Annotated[list[str], Meta(description="Rates of its own.", examples=[["requests=60/60s"]])]
+    created: Unix
+    expires: float | None
+    revoked: float | None
+    rotated: float | None
+
+
+class KeyPage(Struct, frozen=True):
+    """Keys in the order they were made."""
+
+    items: list[KeyEntry]
+    next: Next
+
+
+class NewKey(Struct, frozen=True, forbid_unknown_fields=True):
+    """A key to make. Names and rates are those of `kind: keys`."""
+
+    name: Name
+    tenant: Name = "default"
+    labels: Annotated[dict[str, str], Meta(max_length=64, description="Whatever rules may want to know of it.")] = {}
+    models: Annotated[tuple[Name, ...], Meta(max_length=1000, description="Models it may use; empty: all.")] = ()
+    strategies: Annotated[tuple[Name, ...], Meta(max_length=100, description="Strategies it may use; empty: all.")] = ()
+    limits: Annotated[tuple[KeyLimit, ...], Meta(max_length=20, description="Rates of its own.")] = ()
+    expires: Annotated[Moment, Meta(description="From when on it is refused.")] | None = None
+
+
+class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long the old text of a rotated key works on."""
+
+    grace: Duration = "0"
+
+
+class MadeKey(Struct, frozen=True):
+    """A key with its text, which is shown this once."""
+
+    key: Annotated[str, Meta(description="Send it as `Authorization: Bearer`. Kept nowhere.")]
+    entry: KeyEntry

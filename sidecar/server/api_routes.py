@@ -15,6 +15,7 @@ from .admin_problem import RefusedError, broken, refused, unreadable, wrong
 from .api_analytics import analytics_route
 from .api_data import CatalogueModel, ConfigurationState, Login, ModelPage, ReloadOutcome
 from .api_decisions import decision_routes
+from .api_keys import key_routes
 from .api_query import after, cursor, invalid, limit, parameters
 from .body import client_ip, credential
 from .state import Running
@@ -32,6 +33,7 @@ def api_router(running: Running) -> Router:
             analytics_route(running),
             models_route(running),
             *decision_routes(running),
+            *key_routes(running),
             *configuration_routes(running),
         ],
         exception_handlers={

@@ -42,6 +42,7 @@ PARAMETERS: dict[str, tuple[str, str, Node]] = {
         "A model whose price for the same tokens is compared.",
         {"type": "string", "examples": ["gpt-5"]},
     ),
+    "name": ("path", "The key's name, or its id.", {"type": "string", "examples": ["app"]}),
     "id": ("path", "The request's id.", {"type": "string", "examples": ["req_5f0c1d2e3a0000002a"]}),
 }
 """Name -> where it stands, what it does, and its schema with examples."""
@@ -77,6 +78,9 @@ def paths() -> Node:
         "/api/models": {"get": _models()},
         "/api/decisions": {"get": _decisions()},
         "/api/decisions/{id}": {"get": _decision()},
+        "/api/keys": {"get": _keys(), "post": _create_key()},
+        "/api/keys/{name}": {"delete": _revoke_key()},
+        "/api/keys/{name}/rotate": {"post": _rotate_key()},
         "/api/admin/config": {"get": _config()},
         "/api/admin/reload": {"post": _reload()},
     }
@@ -134,8 +138,7 @@ def _token() -> Node:
         "when the key goes or gets another role, it is refused.",
     )
     node = operation("issueToken", "viewer", texts, (), 413)
-    body = {"application/json": {"schema": ref("Login"), "examples": {"key": examples.LOGIN}}}
-    node = {**node, "requestBody": {"required": False, "content": body}}
+    node = _asking(node, "Login", examples.LOGIN, required=False)
     return answered(node, "Pass", examples.PASS, "The token.")
 
 
@@ -169,6 +172,40 @@ def _decision() -> Node:
     )
     node = operation("decision", "viewer", texts, ("id",), 404, 503)
     return answered(node, "Decision", examples.DECISION, "The request.")
+
+
+def _keys() -> Node:
+    texts = ("Gateway keys", "Those of the database, revoked ones too, in the order they were made. Never a key.")
+    node = operation("keys", "viewer", texts, ("limit", "cursor"), 503)
+    return answered(node, "KeyPage", examples.KEYS, "A page of keys.")
+
+
+def _create_key() -> Node:
+    texts = ("Make a gateway key", "Its text is in this answer and nowhere else. In force at once.")
+    node = _asking(operation("createKey", "operator", texts, (), 409, 413, 503), "NewKey", examples.NEW_KEY)
+    return answered(node, "MadeKey", examples.MADE_KEY, "The key.", "201")
+
+
+def _revoke_key() -> Node:
+    texts = (
+        "Revoke a gateway key",
+        "For good. Refused here at once, and within a second by every gateway on the database.",
+    )
+    node = operation("revokeKey", "operator", texts, ("name",), 404, 503)
+    return answered(node, "KeyEntry", examples.REVOKED_KEY, "The key as it is now.")
+
+
+def _rotate_key() -> Node:
+    texts = ("Renew a gateway key", "A new text for the same key; the old one works on for `grace`.")
+    node = operation("rotateKey", "operator", texts, ("name",), 404, 409, 413, 503)
+    node = _asking(node, "Rotation", examples.ROTATION, required=False)
+    return answered(node, "MadeKey", examples.MADE_KEY, "The key with its new text.")
+
+
+def _asking(node: Node, schema: str, example: Node, *, required: bool = True) -> Node:
+    """The operation with a body."""
+    body = {"application/json": {"schema": ref(schema), "examples": {"usual": example}}}
+    return {**node, "requestBody": {"required": required, "content": body}}
 
 
 def _config() -> Node:

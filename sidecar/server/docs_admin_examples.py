@@ -119,6 +119,29 @@ DECISION: Node = {
         "refusal": None,
     },
 }
+_KEY: Node = {
+    "id": "key_5f0c1d2e3a00",
+    "name": "app",
+    "prefix": "gw_4fZ8q",
+    "state": "active",
+    "tenant": "shop",
+    "labels": {"team": "search"},
+    "models": [],
+    "strategies": [],
+    "limits": ["requests=60/60s"],
+    "created": 1795132800.0,
+    "expires": None,
+    "revoked": None,
+    "rotated": None,
+}
+KEYS: Node = {"items": [_KEY], "next": None}
+NEW_KEY: Node = {
+    "summary": "A key of one tenant, with a rate of its own",
+    "value": {"name": "app", "tenant": "shop", "labels": {"team": "search"}, "limits": [{"requests": "60/m"}]},
+}
+MADE_KEY: Node = {"key": "gw_…", "entry": _KEY}
+REVOKED_KEY: Node = {**_KEY, "state": "revoked", "revoked": 1795132900.0}
+ROTATION: Node = {"summary": "The old text works on for an hour", "value": {"grace": "1h"}}
 CONFIG: Node = {
     "policy": "dde8fbdeee9e0f6a3b1c5d7e9f8a0b2c4d6e8f0a1b3c5d7e9f0a2b4c6d8e0f1a",
     "since": 1795132800.0,

@@ -10,7 +10,19 @@ from ..chat import ChatRequest
 from ..surfaces.openai_chat import MAX_MESSAGES, MAX_TOOLS
 from .admin_access import Pass
 from .admin_problem import ProblemDetails
-from .api_data import Analytics, ConfigurationState, Decision, DecisionPage, Login, ModelPage, ReloadOutcome
+from .api_data import (
+    Analytics,
+    ConfigurationState,
+    Decision,
+    DecisionPage,
+    KeyPage,
+    Login,
+    MadeKey,
+    ModelPage,
+    NewKey,
+    ReloadOutcome,
+    Rotation,
+)
 from .status_data import Status
 
 REF = "#/components/schemas/"
@@ -48,7 +60,21 @@ _BOUNDS: dict[str, Schema] = {
     "max_tokens": {"minimum": 1},
     "max_completion_tokens": {"minimum": 1},
 }
-_ADMIN = (Pass, Login, Analytics, ModelPage, DecisionPage, Decision, ConfigurationState, ReloadOutcome, ProblemDetails)
+_ADMIN = (
+    Pass,
+    Login,
+    Analytics,
+    ModelPage,
+    DecisionPage,
+    Decision,
+    ConfigurationState,
+    ReloadOutcome,
+    ProblemDetails,
+    KeyPage,
+    NewKey,
+    MadeKey,
+    Rotation,
+)
 _ROLES = ["system", "developer", "user", "assistant", "tool", "function"]
 _PLAIN_WORDS = {
     "StreamOptions": "What a stream carries beside the answer.",

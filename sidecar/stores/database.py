@@ -10,7 +10,6 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-
 from . import rollups
 
 

@@ -292,3 +292,76 @@ async def test_the_window_of_the_status_page_begins_with_an_hour() -> None:
         assert traffic["requests"] == 1
         assert traffic["since"] % 3600 == 0
         assert 86_400 <= time.time() - traffic["since"] <= 90_010
+
+
+@looped
+async def test_a_key_is_made_used_renewed_and_revoked() -> None:
+    async with governed() as served, api(served, KEYS["operator"]) as http:
+        body = {"name": "shop", "tenant": "shop", "labels": {"team": "red"}, "limits": [{"requests": "50/m"}]}
+        response = await http.post("/api/keys", json=body)
+        assert response.status_code == 201
+        made = true(response, "/api/keys", "post")
+        for name in ("shop", "app"):  # `app` stands in the policy
+            problem(await http.post("/api/keys", json={**body, "name": name}), 409, "conflict")
+        assert (await chat(http, made["key"])) == 200
+        row = (await served.rows())[0]
+        assert (row["tenant"], row["key_name"]) == ("shop", "shop")
+        renewed = true(
+            await http.post("/api/keys/shop/rotate", json={"grace": "1h"}), "/api/keys/{name}/rotate", "post"
+        )
+        assert renewed["key"] != made["key"]
+        assert [await chat(http, key) for key in (made["key"], renewed["key"])] == [200, 200]
+        again = (await http.post("/api/keys/shop/rotate")).json()
+        assert [await chat(http, key) for key in (renewed["key"], again["key"])] == [401, 200]
+        gone = true(await http.delete("/api/keys/shop"), "/api/keys/{name}", "delete")
+        assert gone["state"] == "revoked"
+        assert [await chat(http, key) for key in (made["key"], renewed["key"], again["key"])] == [401, 401, 401]
+        problem(await http.post("/api/keys/shop/rotate"), 409, "conflict")
+        problem(await http.delete("/api/keys/nobody"), 404, "not-found")
+        problem(await http.delete("/api/keys/app"), 404, "not-found")
+        assert (await http.get("/api/keys")).json()["items"][0]["state"] == "revoked"
+        text = (await http.get("/api/keys")).text + served.log
+        for key in (made["key"], renewed["key"], again["key"]):
+            assert key not in text
+            assert key.encode() not in served.database.read_bytes()
+
+
+@looped
+async def test_pages_of_keys_do_not_shift() -> None:
+    async with governed() as served, api(served) as http:
+        for number in range(7):
+            assert (await http.post("/api/keys", json={"name": f"k{number}"})).status_code == 201
+        seen: list[str] = []
+        query: dict[str, Any] = {"limit": 3}
+        while True:
+            page = true(await http.get("/api/keys", params=query), "/api/keys")
+            seen += [item["name"] for item in page["items"]]
+            await http.delete(f"/api/keys/{seen[0]}")
+            if page["next"] is None:
+                break
+            query["cursor"] = page["next"]
+        assert seen == [f"k{number}" for number in range(7)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {}, {"name": "a b"}, {"name": "a", "models": ["no-such"]}, {"name": "a", "expires": "2027-02-31"},
+        {"name": "a", "limits": [{}]}, {"name": "a", "limits": [{"requests": "many"}]}, {"name": "a", "hash": "x"},
+    ],
+)  # fmt: skip
+def test_a_key_that_cannot_be_is_said(body: dict[str, Any]) -> None:
+    @looped
+    async def test() -> None:
+        async with governed() as served, api(served) as http:
+            problem(await http.post("/api/keys", json=body), 400, "invalid")
+            problem(await http.post("/api/keys/a/rotate", json={"grace": "31d"}), 400, "invalid")
+
+    test()
+
+
+async def chat(http: httpx.AsyncClient, key: str) -> int:
+    response = await http.post(
+        CHAT, json={"model": "m1", "messages": HELLO}, headers={"authorization": f"Bearer {key}"}
+    )
+    return response.status_code
