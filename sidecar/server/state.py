@@ -79,10 +79,7 @@ async def running(
     if loaded.policy is None or loaded.graph is None:
         raise RefusedError(loaded.text)
     gateway = loaded.graph.gateway
-    try:
-        secret = signing_secret(environ)
-    except WeakSecretError as fault:
-        raise RefusedError(f"{fault}\n") from fault
+    secret = _secret(environ)
     stores = Stores(MemoryCounters(), LiveHealth())
     live = open_graph(loaded.policy, loaded.graph, stores, environ)
     if isinstance(live, list):
@@ -122,6 +119,13 @@ async def running(
         await records.flush()
         await ledger.close()
         await log.close()
+
+
+def _secret(environ: Mapping[str, str]) -> bytes:
+    try:
+        return signing_secret(environ)
+    except WeakSecretError as fault:
+        raise RefusedError(f"{fault}\n") from fault
 
 
 def _open_ledger(path: Path) -> SQLiteLedger:
