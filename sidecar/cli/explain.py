@@ -13,6 +13,7 @@ from ..config.codes import EXPLAIN, Code
 from ..engine.explain import Explanation, explain, first_caller
 from ..graph import Graph
 from ..identity.secrets import MissingError, resolve
+from ..registry.price import usd
 from ..surfaces.base import Invalid
 from ..surfaces.openai_chat import OpenAIChat
 from .config import read
@@ -114,6 +115,7 @@ def _text(result: Explanation) -> str:
         for index, row in enumerate(result.rules):
             mark = ("fired" if index == first else "holds") if row["holds"] else "-"
             lines.append(f"  {mark:<6} {row['rule']:<22} -> {row['tier']:<10} {row['when']}")
+    lines += [f"budget    {_budget(row)}" for row in result.budgets]
     lines.append(f"tier      {result.tier or '-'}" + (f" (rule {result.rule})" if result.rule else ""))
     if result.candidates:
         lines.append(f"strategy  {result.strategy}; score = cost, quality, speed, each 0 to 1, weighted")
@@ -128,6 +130,11 @@ def _text(result: Explanation) -> str:
     else:
         lines.append(f"chain     {' -> '.join(result.chain)}")
     return "\n".join(lines) + "\n"
+
+
+def _budget(row: dict[str, Any]) -> str:
+    subject = f" of {row['subject']}" if row["subject"] else ""
+    return f"{row['budget']}{subject}: {'hard' if row['hard'] else 'soft'}, {usd(row['limit'])} USD"
 
 
 def _candidate(row: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from ..stages.authenticate import Authenticate
 from ..stages.base import REFUSE
 from ..stages.keys import Keys
 from ..stores.base import Principal, State
+from ..stores.budgets import Accounts
 from ..stores.health import LiveHealth
 from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
 from .walk import walk
@@ -35,6 +36,7 @@ class Explanation(Struct, frozen=True):
     features: dict[str, Any]
     trace: list[tuple[str, str]]
     rules: list[dict[str, Any]]
+    budgets: list[dict[str, Any]]
     candidates: list[dict[str, Any]]
     dropped: list[tuple[str, str]]
     refusal: Problem | None
@@ -57,7 +59,7 @@ def explain(
         chat=chat,
         raw=raw,
         features=extract(chat, headers),
-        state=State(MemoryCounters(), MemoryCache(1, 1), health, keys),
+        state=State(MemoryCounters(), MemoryCache(1, 1), health, keys, budgets=Accounts()),
         now=0.0,
         model=graph.aliases.get(chat.model, chat.model),
         credential="" if caller is None else "explain",
@@ -83,6 +85,7 @@ def _explanation(graph: Graph, call: Call, end: str) -> Explanation:
     details = call.details or {}
     kinds = {node.name: node.kind for node in graph.nodes.values()}
     rules = [row for node, detail in details.items() if kinds[node] == "classify" for row in detail]
+    budgets = [row for node, detail in details.items() if kinds[node] == "budget" for row in detail]
     scores = [detail for node, detail in details.items() if kinds[node] == "score"]
     features = msgspec.to_builtins(call.features)
     return Explanation(
@@ -96,6 +99,7 @@ def _explanation(graph: Graph, call: Call, end: str) -> Explanation:
         features={k: v for k, v in features.items() if v not in ("", 0, False, {}) and k != "text"},
         trace=call.trace,
         rules=rules,
+        budgets=budgets,
         candidates=[msgspec.to_builtins(t) for s in scores for t in s["candidates"]],
         dropped=call.dropped,
         refusal=call.refusal if end == REFUSE else None,

@@ -14,12 +14,14 @@ from msgspec import Struct
 from ..engine.holder import Holder
 from ..engine.log import Log
 from ..engine.metrics import Metrics
-from ..engine.open import Stores, open_graph
+from ..engine.open import Stores, open_graph, terms
 from ..engine.records import Records
 from ..engine.reload import Reloader
+from ..engine.route import Live
 from ..engine.settle import Settler
 from ..engine.upstream import Upstream
 from ..policy import Loaded
+from ..stores.budgets import Accounts
 from ..stores.changes import Changes
 from ..stores.health import LiveHealth
 from ..stores.keys import TABLE, read_keys
@@ -78,7 +80,8 @@ async def running(
     if isinstance(live, list):
         raise RefusedError(loaded.render(live))
     ledger = _open_ledger(gateway.ledger(entry, environ))
-    metrics = Metrics(ledger, stores.health)
+    await _recall(stores.budgets, ledger, live)
+    metrics = Metrics(ledger, stores.health, stores.budgets)
     log = Log(sink or sys.stderr.buffer, time.time)
     holder = Holder(live, metrics, log, time.time)
     changes = await _open_changes(ledger.path, holder, stores.keys)
@@ -129,6 +132,17 @@ async def _open_changes(path: Path, holder: Holder, keys: MemoryKeys) -> Changes
     except sqlite3.Error as fault:
         raise RefusedError(f"the database {path} cannot be used: {fault}\n") from fault
     return changes
+
+
+async def _recall(budgets: Accounts, ledger: SQLiteLedger, live: Live) -> None:
+    """What was spent before this process began still counts."""
+    budgets.ledger = ledger
+    try:
+        await budgets.recall(terms(live.graph), time.time())
+    except sqlite3.Error as fault:
+        await ledger.close()
+        raise RefusedError(f"the database {ledger.path} cannot be used: {fault}\n") from fault
+    budgets.adopt(terms(live.graph))
 
 
 def _watch_ended(task: asyncio.Task[None], holder: Holder) -> None:

@@ -49,6 +49,19 @@ class ModelStatus(Struct, frozen=True):
     learned_speed: Annotated[float | None, Meta(description="Output tokens a second as seen here.")]
 
 
+class BudgetStatus(Struct, frozen=True):
+    """One account of a budget. `subject` is whose it is; empty when it is for all, or nobody has used it yet."""
+
+    budget: str
+    subject: str
+    mode: Literal["hard", "soft"]
+    limit_usd: Dollars
+    spent_usd: Dollars
+    reserved_usd: Annotated[Dollars, Meta(description="Held for attempts that run.")]
+    left_usd: Dollars
+    resets: Unix
+
+
 class Stage(Struct, frozen=True):
     """One edge of the graph: from `stage`, on any of `outcomes`, to `to`."""
 
@@ -107,3 +120,4 @@ class Status(Struct, frozen=True):
     models: Annotated[list[ModelStatus], Meta(description="Models of configured providers first.")]
     models_omitted: Annotated[int, Meta(description="Models past the list's bound.")]
     stages: list[Stage]
+    budgets: Annotated[list[BudgetStatus], Meta(description="Accounts with the least left first.")]

@@ -184,6 +184,9 @@ class Fallback(StageSpec, frozen=True, tag="fallback"):
                     return "none"
             call.chain = usable
             call.plan = plan
+            if call.purse is not None and (refusal := call.purse.afford()) is not None:
+                call.refusal = refusal
+                return "none"
             call.note(node, {"chain": [m.id for m in call.chain], "plan": plan})
             return "planned"
 

@@ -63,6 +63,13 @@ MIGRATIONS = (
     CREATE UNIQUE INDEX gateway_keys_name ON gateway_keys (name) WHERE revoked IS NULL;
     """
     + counted("gateway_keys"),
+    """
+    ALTER TABLE request_logs ADD COLUMN budgets TEXT NOT NULL DEFAULT '';
+    CREATE TABLE budget_spend (
+        budget TEXT NOT NULL, subject TEXT NOT NULL, minute INTEGER NOT NULL, nano INTEGER NOT NULL,
+        PRIMARY KEY (budget, subject, minute)
+    ) WITHOUT ROWID;
+    """,
 )
 """Numbered by place; `PRAGMA user_version` says how many a file has had."""
 
