@@ -19,6 +19,7 @@ from ..identity.jwt import claim, text
 from ..registry.price import nano
 from ..spec import Condition as ConditionText
 from ..spec import Name, Spec, seconds
+from ..stores.base import Accounts
 from ..stores.budgets import MINUTE, Account, Terms, Window, calendar, rolling
 from ..stores.ledger import REMEMBERED
 from .base import NEXT, REFUSE, Problem, Run, Scope, StageSpec, among
@@ -152,7 +153,7 @@ class Budget(StageSpec, frozen=True, tag="budget"):
                     _degrade(call, strategy)
                     outcome = "degraded"
             if entries:
-                _charge(call, CallPurse(call, entries, store))
+                _charge(call, entries, store)
             if call.details is not None:
                 call.note(node, [_shown(entry, now) for entry in entries])
             return outcome
@@ -165,9 +166,13 @@ def _nothing(terms: Terms, subject: str) -> Entry:
     return Entry(replace(terms, limit=0, hard=True), Account(terms.name, subject, terms.window))
 
 
-def _charge(call: Call, purse: CallPurse) -> None:
-    call.meters.append(purse)
-    call.purse = purse
+def _charge(call: Call, entries: list[Entry], store: Accounts) -> None:
+    """One purse for the budgets of all stages that the call comes through."""
+    if isinstance(call.purse, CallPurse):
+        entries = [*call.purse.entries, *entries]
+        call.meters.remove(call.purse)
+    call.purse = CallPurse(call, entries, store)
+    call.meters.append(call.purse)
 
 
 def _degrade(call: Call, strategy: str) -> None:

@@ -42,11 +42,11 @@ class Entry(Struct, frozen=True):
 class CallPurse:
     """The purse of one call. Use on one thread."""
 
-    __slots__ = ("_bound", "_call", "_entries", "_fields", "_held", "_store", "accounts")
+    __slots__ = ("_bound", "_call", "_fields", "_held", "_store", "accounts", "entries")
 
     def __init__(self, call: Call, entries: Sequence[Entry], store: Accounts) -> None:
         self._call = call
-        self._entries = entries
+        self.entries = entries
         self._store = store
         self._held: dict[int, Hold] = {}
         self._fields = body_fields(call.raw) if call.raw else {}
@@ -58,10 +58,10 @@ class CallPurse:
         if model.price is None:
             return _unpriced(model)
         hold = Hold(self._call.now, self._worst(model.price, model, self._most_output(model)))
-        for place, entry in enumerate(self._entries):
+        for place, entry in enumerate(self.entries):
             wait = entry.account.reserve(hold, entry.terms.limit if entry.terms.hard else None)
             if wait:
-                for taken in self._entries[:place]:
+                for taken in self.entries[:place]:
                     self._store.settle(taken.account, hold, 0)
                 return self._over(entry, hold.nano, wait)
         self._held[attempt] = hold
@@ -72,7 +72,7 @@ class CallPurse:
         """Keep what the attempt cost and give back the rest."""
         hold = self._held.pop(attempt, None)
         if hold is not None:
-            for entry in self._entries:
+            for entry in self.entries:
                 self._store.settle(entry.account, hold, hold.nano if nano is None else nano)
 
     def afford(self) -> Problem | None:
@@ -98,7 +98,7 @@ class CallPurse:
         price = model.price
         if price is None:
             return _unpriced(model)
-        hard = [entry for entry in self._entries if entry.terms.hard]
+        hard = [entry for entry in self.entries if entry.terms.hard]
         if not hard:
             return None
         left = min(e.terms.limit - sum(e.account.standing(self._call.now)) for e in hard)

@@ -8,10 +8,10 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import chain
 from math import inf
 from pathlib import Path
-from time import time
 from typing import Any
 
 import msgspec
@@ -65,8 +65,6 @@ class SQLiteLedger:
         path.parent.mkdir(parents=True, exist_ok=True)
         migrate(path)
         self._db = open_database(path)
-        with self._db.conn:
-            self._db.conn.execute(_FORGET, [int((time() - REMEMBERED) // 60)])
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self.notices = replay(path, self._restore)
         self._journal = Journal(path)
@@ -185,6 +183,8 @@ class SQLiteLedger:
                 self._db.conn.executemany(_CHARGE, map(msgspec.structs.astuple, charges))
 
     def _spending(self, since: Mapping[str, float]) -> list[Spent]:
+        with suppress(sqlite3.OperationalError), self._db.conn:  # another time will do as well
+            self._db.conn.execute(_FORGET, [int((min(since.values()) - REMEMBERED) // 60)])
         asked = [(budget, int(ts // 60)) for budget, ts in since.items()]
         return [Spent(*row) for each in asked for row in self._db.conn.execute(_SPENDING, each)]
 
