@@ -30,7 +30,7 @@ _CHEAPER = "cost"
 _LONGEST = REMEMBERED - 86400
 
 
-class Limit(Spec, frozen=True):
+class BudgetLimit(Spec, frozen=True):
     """One budget: an account for each of those it is `per`, or one for all callers that it applies to."""
 
     name: Name
@@ -77,7 +77,7 @@ class Limit(Spec, frozen=True):
 class Budget(StageSpec, frozen=True, tag="budget"):
     """Refuses with 429 and retry-after what a hard budget cannot pay for, with 402 a model without a price."""
 
-    budgets: tuple[Limit, ...] = ()
+    budgets: tuple[BudgetLimit, ...] = ()
 
     kind: ClassVar[str] = "budget"
     outcomes: ClassVar = {"within": NEXT, "degraded": NEXT, "exceeded": REFUSE}
@@ -176,8 +176,9 @@ def _charge(call: Call, entries: list[Entry], store: Accounts) -> None:
 
 
 def _degrade(call: Call, strategy: str) -> None:
-    """Whatever strategy the caller or a tier asks for; a model that is named stays."""
-    if call.model.partition(":")[0] == "auto":
+    """Whatever strategy the caller or a tier asks for; a model that is named stays, and so does what a key may not do."""
+    allowed = call.principal.strategies if call.principal is not None else ()
+    if call.model.partition(":")[0] == "auto" and (not allowed or strategy in allowed):
         call.model = f"auto:{strategy}"
 
 

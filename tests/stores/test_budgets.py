@@ -241,8 +241,7 @@ def test_a_ledger_of_an_earlier_version_goes_on(tmp_path: Path, version: int) ->
     values |= {"requested_model": "m", "tenant": "t", "key_name": "k", "stream": 0, "cache": "miss", "cost_nano": 5}
     values |= dict.fromkeys(("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"), 1)
     values |= {"reasoning_tokens": 0, "estimated": 0, "latency_ms": 1.0, "policy": "p"}
-    if version < 3:
-        old["request_logs"].insert(values)  # type: ignore[union-attr]
+    old["request_logs"].insert(values)  # type: ignore[union-attr]
     old.conn.close()
 
     async def go_on() -> dict[tuple[str, str], int]:
@@ -253,8 +252,7 @@ def test_a_ledger_of_an_earlier_version_goes_on(tmp_path: Path, version: int) ->
 
     assert asyncio.run(go_on()) == {("b", "s"): 3}
     rows = {r["request_id"]: r for r in read_rows(path)}
-    if version < 3:
-        assert (rows["req_old"]["cost_nano"], rows["req_old"]["budgets"]) == (5, "")
+    assert (rows["req_old"]["cost_nano"], rows["req_old"]["budgets"]) == (5, "")
     assert rows["req_1"]["budgets"] == "b|s"
 
 
