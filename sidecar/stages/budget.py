@@ -176,7 +176,7 @@ def _charge(call: Call, entries: list[Entry], store: Accounts) -> None:
 
 
 def _degrade(call: Call, strategy: str) -> None:
-    """Whatever strategy the caller or a tier asks for. A model that is named stays, and so do the strategies of a key."""
+    """Whatever strategy a caller or a tier asks for. A model that is named stays, and so do a key's strategies."""
     allowed = call.principal.strategies if call.principal is not None else ()
     if call.model.partition(":")[0] == "auto" and (not allowed or strategy in allowed):
         call.model = f"auto:{strategy}"
