@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from .registry.override import ModelSpec
+from .schedule import Cron, check
 from .spec import URL, Count, Duration, Name, Port, SecretRef, Size, Spec
 
 Protocol = Literal["openai", "anthropic", "google", "ollama"]
@@ -66,6 +67,23 @@ class Cors(Spec, frozen=True):
     origins: tuple[Annotated[str, Meta(max_length=256)], ...] = ()
 
 
+class RegistryUpdate(Spec, frozen=True):
+    """Prices from the providers' own pages, on schedule. Nothing is asked for unless this block is there."""
+
+    enabled: Annotated[bool, Meta(description="False: only when someone asks.")] = True
+    schedule: Cron = "0 3 * * *"
+    jitter: Annotated[Duration, Meta(description="Up to so much later, so that not all come at once.")] = "10m"
+    scrapers: Annotated[
+        tuple[Name, ...],
+        Meta(description="By name; none: those of enabled providers, and the second opinions."),
+    ] = ()
+    add_models: Annotated[bool, Meta(description="Take in models that the registry does not have.")] = False
+    keep: Annotated[int, Meta(ge=1, le=1000, description="Versions of models.json to keep.")] = 10
+
+    def __post_init__(self) -> None:
+        check(self.schedule)
+
+
 class Gateway(Spec, frozen=True, tag_field="kind", tag="gateway"):
     """The gateway: everything has a default but the providers."""
 
@@ -78,6 +96,7 @@ class Gateway(Spec, frozen=True, tag_field="kind", tag="gateway"):
     )
     pipeline: Annotated[tuple[Name, ...], Meta(description="Order of the stages; the default order when empty.")] = ()
     registry: Annotated[Path, Meta(description="A models.json instead of the bundled one.")] | None = None
+    registry_update: RegistryUpdate | None = None
     database: Annotated[Path, Meta(description="The ledger's SQLite file, relative to this file.")] = "sidecar.db"
     limits: Limits = Limits()
     cors: Cors = Cors()
@@ -88,3 +107,9 @@ class Gateway(Spec, frozen=True, tag_field="kind", tag="gateway"):
         `database`."""
         url = environ.get("SIDECAR_DATABASE_URL", "")
         return entry.parent / (url.removeprefix("sqlite:///") or self.database)
+
+    def catalogue(self, entry: pathlib.Path, environ: Mapping[str, str]) -> pathlib.Path:
+        """The models.json that updates write: `registry`, else the one beside the ledger."""
+        if self.registry is not None:
+            return entry.parent / self.registry
+        return self.ledger(entry, environ).with_name("models.json")

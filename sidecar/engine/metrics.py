@@ -5,7 +5,7 @@ Labels hold only names from the configuration (models, providers, tiers, rules) 
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from time import time
 
@@ -54,6 +54,7 @@ class Metrics:
         self._warnings = _Counter("sidecar_translation_warnings", "Fields a translation lost.", ("field",))
         self._reloads = _Counter("sidecar_config_reloads", "Configuration reloads.", ("outcome",))
         self._fallbacks = _Counter("sidecar_fallbacks", "Requests another model answered.", ())
+        self._updates = _Counter("sidecar_registry_update", "Updates of the registry.", ("source", "outcome"))
         self._cancels = _Counter("sidecar_client_cancels", "Callers that hung up.", ())
         self.registry = registry = CollectorRegistry()
         registry.register(
@@ -66,6 +67,14 @@ class Metrics:
         )
         self.synchronized = Gauge(
             "sidecar_config_synchronized", "1 while the files on disk are in use.", registry=registry
+        )
+        self._updated = Gauge(
+            "sidecar_registry_update_last_success_timestamp_seconds",
+            "Last update of the registry in which no page failed, by any replica.",
+            registry=registry,
+        )
+        self._quarantined = Gauge(
+            "sidecar_registry_quarantined", "What the last update of the registry kept out.", registry=registry
         )
         self._policy = Gauge("sidecar_config_info", "The policy in use, by hash.", ("policy",), registry=registry)
 
@@ -117,6 +126,17 @@ class Metrics:
     def reloaded(self, outcome: str) -> None:
         """A reload ended."""
         self._reloads.inc((outcome,))
+
+    def registry_updated(self, outcomes: Mapping[str, str]) -> None:
+        """An update of the registry ended here: outcome by source."""
+        for item in outcomes.items():
+            self._updates.inc(item)
+
+    def registry_state(self, succeeded: float | None, quarantined: int) -> None:
+        """How the last update ended, whoever made it: `succeeded` is its Unix time when no page failed."""
+        if succeeded is not None:
+            self._updated.set(succeeded)
+        self._quarantined.set(quarantined)
 
     def policy(self, short_hash: str, now: float) -> None:
         """A policy came into use at Unix time `now`."""

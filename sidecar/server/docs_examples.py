@@ -121,6 +121,16 @@ STATUS: dict[str, Any] = {
     "policy_since": 1795132800.0,
     "reload": {"outcome": "loaded", "at": 1795132800.0, "findings": None},
     "registry_problem": None,
+    "registry_update": {
+        "next": 1795143600.0,
+        "step": None,
+        "problem": None,
+        "last": 1795057300.0,
+        "outcomes": {"openai": "changed", "openrouter": "unchanged"},
+        "changed": 1,
+        "quarantined": 0,
+        "findings": [],
+    },
     "providers": [
         {
             "name": "openai",

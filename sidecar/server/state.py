@@ -29,6 +29,7 @@ from ..stores.memory import MemoryCounters, MemoryKeys
 from ..stores.sqlite import SQLiteLedger
 from ..surfaces.openai_chat import OpenAIChat
 from .chat_route import ChatRoute
+from .registry_updates import RegistryUpdates
 
 
 class RefusedError(Exception):
@@ -45,6 +46,7 @@ class Running(Struct):
     changes: Changes
     stores: Stores
     chat: ChatRoute
+    updates: RegistryUpdates
     started: float
 
     @property
@@ -95,16 +97,19 @@ async def running(
     watching.add_done_callback(lambda task: _watch_ended(task, holder))
     fetching = asyncio.create_task(stores.key_sets.run(environ, holder.log), name="jwks")
     listening = asyncio.create_task(changes.run(), name="changes")
-    for task in (fetching, listening):
+    updates = RegistryUpdates(entry, holder, metrics, ledger.path, environ)
+    updating = asyncio.create_task(updates.run(), name="registry update")
+    for task in (fetching, listening, updating):
         task.add_done_callback(lambda task: _ended(task, holder))
     holder.read_registry(loaded.registry_problem)
     try:
-        yield Running(holder, ledger, metrics, records, changes, stores, chat, time.time())
+        yield Running(holder, ledger, metrics, records, changes, stores, chat, updates, time.time())
     finally:
         reloader.stop()
         fetching.cancel()
         listening.cancel()
-        await asyncio.gather(watching, fetching, listening, return_exceptions=True)
+        updating.cancel()
+        await asyncio.gather(watching, fetching, listening, updating, return_exceptions=True)
         changes.close()
         await upstream.close()
         await records.flush()

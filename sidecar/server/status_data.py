@@ -47,6 +47,8 @@ class ModelStatus(Struct, frozen=True):
     quality: float | None
     speed: Annotated[float | None, Meta(description="Output tokens a second by the registry.")]
     learned_speed: Annotated[float | None, Meta(description="Output tokens a second as seen here.")]
+    overridden: Annotated[tuple[str, ...], Meta(description="Figures that the configuration sets.")]
+    unlisted: Annotated[str | None, Meta(description="Since when its provider's page does not list it any more.")]
 
 
 class BudgetStatus(Struct, frozen=True):
@@ -101,6 +103,19 @@ class Traffic(Struct, frozen=True):
     models: list[ModelTraffic]
 
 
+class RegistryUpdateStatus(Struct, frozen=True):
+    """Updates of the registry from the providers' pages. All null before the first, and where none is scheduled."""
+
+    next: Annotated[float | None, Meta(description="Unix time at which the schedule comes round.")]
+    step: Annotated[str | None, Meta(description="What an update under way in this process is doing.")]
+    problem: Annotated[str | None, Meta(description="Why the last one here did not end.")]
+    last: Annotated[float | None, Meta(description="Unix time of the last one's end, whoever made it.")]
+    outcomes: Annotated[dict[str, str], Meta(description="By source: unchanged, changed, quarantined or failed.")]
+    changed: Annotated[int, Meta(description="Models it changed.")]
+    quarantined: Annotated[int, Meta(description="Findings that kept a model or a page out.")]
+    findings: Annotated[list[str], Meta(description="The first of them.")]
+
+
 class Status(Struct, frozen=True):
     """The gateway at one moment."""
 
@@ -114,6 +129,7 @@ class Status(Struct, frozen=True):
     policy_since: Unix
     reload: ReloadStatus
     registry_problem: str | None
+    registry_update: RegistryUpdateStatus
     providers: list[ProviderStatus]
     traffic: Annotated[Traffic | None, Meta(description="Null while the ledger has not been read.")]
     traffic_problem: Annotated[str | None, Meta(description="Why the figures are old or absent.")]

@@ -12,7 +12,17 @@ from ..render import edges
 from ..stores.budgets import Standing
 from ..stores.health import LiveHealth
 from .state import Running
-from .status_data import BudgetStatus, KeyState, ModelState, ModelStatus, ProviderStatus, ReloadStatus, Stage, Status
+from .status_data import (
+    BudgetStatus,
+    KeyState,
+    ModelState,
+    ModelStatus,
+    ProviderStatus,
+    RegistryUpdateStatus,
+    ReloadStatus,
+    Stage,
+    Status,
+)
 from .status_figures import Reading
 
 MAX_MODELS = 500
@@ -43,6 +53,7 @@ def gather(running: Running, reading: Reading, now: float) -> Status:
         policy_since=live.opened,
         reload=_reload(running),
         registry_problem=None if running.registry_problem is None else _clean(running.registry_problem),
+        registry_update=_registry_update(running),
         providers=[_provider(live, name, spec, models) for name, spec in graph.gateway.providers.items()],
         traffic=reading.traffic,
         traffic_problem=None if reading.problem is None else _clean(reading.problem),
@@ -63,6 +74,20 @@ def _budget(standing: Standing) -> BudgetStatus:
         reserved_usd=usd(standing.reserved),
         left_usd=usd(standing.left),
         resets=standing.resets,
+    )
+
+
+def _registry_update(running: Running) -> RegistryUpdateStatus:
+    updates, last = running.updates, running.updates.last
+    return RegistryUpdateStatus(
+        next=updates.next,
+        step=updates.step,
+        problem=None if updates.fault is None else _clean(updates.fault),
+        last=None if last is None else last.at,
+        outcomes={} if last is None else dict(last.outcomes),
+        changed=0 if last is None else last.changed,
+        quarantined=0 if last is None else last.quarantined,
+        findings=[] if last is None else [_clean(line) for line in last.findings],
     )
 
 
@@ -121,6 +146,8 @@ def _model(live: Live, model: Model, health: LiveHealth, providers: Mapping[str,
     elif model.id in health.down:
         state, reason = "resting", health.down[model.id]
     learned = health.speed(model.id)
+    card = live.graph.registry.card(model.id)
+    unlisted = None if card is None else card.unlisted
     return ModelStatus(
         id=model.id,
         provider=model.provider,
@@ -135,6 +162,8 @@ def _model(live: Live, model: Model, health: LiveHealth, providers: Mapping[str,
         quality=model.quality,
         speed=model.speed,
         learned_speed=None if learned is None else round(learned, 1),
+        overridden=live.graph.registry.overridden.get(model.id, ()),
+        unlisted=None if unlisted is None else unlisted.isoformat(),
     )
 
 

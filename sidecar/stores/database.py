@@ -64,6 +64,24 @@ MIGRATIONS = (
     """
     + counted("gateway_keys"),
     """
+    CREATE TABLE registry_changelog (
+        id INTEGER PRIMARY KEY,
+        ts REAL NOT NULL,
+        source TEXT NOT NULL, model TEXT NOT NULL, field TEXT NOT NULL,
+        old TEXT, new TEXT,
+        page TEXT NOT NULL,
+        action TEXT NOT NULL, reason TEXT NOT NULL
+    );
+    CREATE INDEX registry_changelog_model ON registry_changelog (model, ts);
+    CREATE TABLE registry_pages (
+        url TEXT PRIMARY KEY, etag TEXT, last_modified TEXT,
+        sha256 TEXT NOT NULL, fetched_at TEXT NOT NULL, page BLOB NOT NULL
+    );
+    CREATE TABLE leases (
+        name TEXT PRIMARY KEY, holder TEXT, until REAL NOT NULL, done REAL NOT NULL, outcome TEXT NOT NULL
+    ) WITHOUT ROWID;
+    """,
+    """
     ALTER TABLE request_logs ADD COLUMN budgets TEXT NOT NULL DEFAULT '';
     CREATE TABLE budget_spend (
         budget TEXT NOT NULL, subject TEXT NOT NULL, minute INTEGER NOT NULL, nano INTEGER NOT NULL,

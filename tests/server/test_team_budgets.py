@@ -41,7 +41,7 @@ DAY = 86400
 
 
 def token(team: str | None = "alpha", **more: Any) -> str:
-    said = {"iss": "https://login.example.com/", "aud": "llm-gateway", "exp": time.time() + 600, "team": team, **more}
+    said = {"exp": time.time() + 600, "team": team, **more}
     return signed({name: value for name, value in said.items() if value is not None}, SECRET)
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sidecar.call import Call
 from sidecar.chat import ChatRequest, FailureKind, Usage
 from sidecar.engine.explain import explain
+from sidecar.engine.trial import Asked, World
 from sidecar.graph import Graph
 from sidecar.registry.price import NANO
 from sidecar.stores.base import Principal, State
@@ -234,7 +235,7 @@ def test_explain_names_the_budgets_of_a_caller() -> None:
     raw = json.dumps(request()).encode()
     chat = OpenAIChat().parse(raw)
     assert isinstance(chat, ChatRequest)
-    result = explain(compiled, (chat, raw), {}, None, {})
+    result = explain(compiled, Asked(chat, raw), World())
     assert [(b["budget"], b["subject"], b["hard"], b["left"]) for b in result.budgets] == [
         ("all", "default", True, NANO // 2),
         ("s", "", False, NANO),
