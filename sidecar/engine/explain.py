@@ -8,6 +8,7 @@ from msgspec import Struct
 from ..call import Call
 from ..chat import Problem
 from ..graph import Graph
+from ..registry.price import usd
 from ..stages.base import EXECUTE, REFUSE, RESPOND
 from .trial import Asked, World, walk_once
 
@@ -31,6 +32,7 @@ class Explanation(Struct, frozen=True):
     features: dict[str, Any]
     trace: list[tuple[str, str]]
     rules: list[dict[str, Any]]
+    budgets: list[dict[str, Any]]
     candidates: list[dict[str, Any]]
     dropped: list[tuple[str, str]]
     refusal: Problem | None
@@ -46,6 +48,7 @@ def explanation(graph: Graph, call: Call, end: str) -> Explanation:
     details = call.details or {}
     kinds = {node.name: node.kind for node in graph.nodes.values()}
     rules = [row for node, detail in details.items() if kinds[node] == "classify" for row in detail]
+    budgets = [row for node, detail in details.items() if kinds[node] == "budget" for row in detail]
     scores = [detail for node, detail in details.items() if kinds[node] == "score"]
     features = msgspec.to_builtins(call.features)
     return Explanation(
@@ -59,6 +62,7 @@ def explanation(graph: Graph, call: Call, end: str) -> Explanation:
         features={k: v for k, v in features.items() if v not in ("", 0, False, {}) and k != "text"},
         trace=call.trace,
         rules=rules,
+        budgets=budgets,
         candidates=[msgspec.to_builtins(t) for s in scores for t in s["candidates"]],
         dropped=call.dropped,
         refusal=call.refusal if end == REFUSE else None,
@@ -84,6 +88,7 @@ def as_text(result: Explanation) -> str:
         for index, row in enumerate(result.rules):
             mark = ("fired" if index == first else "holds") if row["holds"] else "-"
             lines.append(f"  {mark:<6} {row['rule']:<22} -> {row['tier']:<10} {row['when']}")
+    lines += [f"budget    {_budget(row)}" for row in result.budgets]
     lines.append(f"tier      {result.tier or '-'}" + (f" (rule {result.rule})" if result.rule else ""))
     if result.candidates:
         lines.append(f"strategy  {result.strategy}; score = cost, quality, speed, each 0 to 1, weighted")
@@ -98,6 +103,11 @@ def as_text(result: Explanation) -> str:
     else:
         lines.append(f"chain     {' -> '.join(result.chain)}")
     return "\n".join(lines) + "\n"
+
+
+def _budget(row: dict[str, Any]) -> str:
+    subject = f" of {row['subject']}" if row["subject"] else ""
+    return f"{row['budget']}{subject}: {'hard' if row['hard'] else 'soft'}, {usd(row['limit'])} USD"
 
 
 def _candidate(row: dict[str, Any]) -> str:

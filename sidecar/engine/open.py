@@ -15,9 +15,11 @@ from ..providers import ADAPTERS
 from ..providers.base import Target
 from ..registry.index import Model
 from ..spec import Secret, byte_count, seconds
+from ..stages.budget import Budget
 from ..stages.cache import Cache
 from ..stages.fallback import Fallback
 from ..stores.base import State
+from ..stores.budgets import Accounts, Terms
 from ..stores.gate import Gate
 from ..stores.health import BreakerPlan, LiveHealth
 from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
@@ -36,6 +38,7 @@ class Stores(Struct):
     gates: dict[str, Gate] = field(default_factory=dict)
     keys: MemoryKeys = field(default_factory=MemoryKeys)
     key_sets: RemoteKeySets = field(default_factory=RemoteKeySets)
+    budgets: Accounts = field(default_factory=Accounts)
     cache: MemoryCache | None = None
     cache_settings: tuple[int, str] | None = None
 
@@ -72,6 +75,11 @@ class Stores(Struct):
         )
 
 
+def terms(graph: Graph) -> list[Terms]:
+    """The budgets of a policy."""
+    return [each for spec in graph.stages if isinstance(spec, Budget) for each in spec.terms]
+
+
 def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[str, str]) -> Live | list[Diagnostic]:
     """The graph with all it needs to serve; or why it cannot. Nothing in use is touched until it all worked."""
     keys, findings = gateway_keys(policy, environ)
@@ -104,6 +112,7 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
         health=stores.health,
         keys=stores.keys,
         tokens=issued,
+        budgets=stores.budgets,
     )
     return Live(
         graph=graph,

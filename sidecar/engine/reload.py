@@ -6,17 +6,19 @@ policy again is no reload. A refused edit changes nothing and is loud.
 
 import asyncio
 import gc
+import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from time import time
 
 from watchfiles import Change, awatch
 
 from ..graph import Graph
 from ..policy import Loaded, Policy, load
 from .holder import Holder, Reload
-from .open import Stores, open_graph
+from .open import Stores, open_graph, terms
 
 DEBOUNCE_MS = 200
 TICK_MS = 30_000
@@ -75,7 +77,7 @@ class Reloader:
             elif self._same(loaded.graph):
                 self.last = self._holder.unchanged()
             else:
-                self.last = self._open(loaded, loaded.policy, loaded.graph)
+                self.last = await self._open(loaded, loaded.policy, loaded.graph)
             return loaded.folders
 
     def _same(self, graph: Graph) -> bool:
@@ -90,10 +92,18 @@ class Reloader:
         """End `run`."""
         self._stop.set()
 
-    def _open(self, loaded: Loaded, policy: Policy, graph: Graph) -> Reload:
+    async def _open(self, loaded: Loaded, policy: Policy, graph: Graph) -> Reload:
+        budgets = self._stores.budgets
+        try:
+            await budgets.recall(terms(graph), time())
+        except sqlite3.Error as fault:
+            budgets.abandon()
+            return self._holder.refuse(f"what budgets have spent cannot be read: {fault}\n")
         live = open_graph(policy, graph, self._stores, self._environ)
         if isinstance(live, list):
+            budgets.abandon()
             return self._holder.refuse(loaded.render(live))
+        budgets.adopt(terms(graph))
         self.files = tuple(loaded.sources.texts)
         swapped = self._holder.swap(live, loaded.text)
         # What was replaced, and what reading the files left, refers to itself in circles: at the collector's own

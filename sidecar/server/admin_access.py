@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from ..engine.holder import Holder
 from ..identity.admins import Admin, AdminTokens, Role
-from ..identity.jwt import MIN_SECRET, Fault
+from ..identity.jwt import Fault
 from ..stores.memory import MemoryCounters
 from .admin_problem import RefusedError
 from .body import client_ip, credential
@@ -23,6 +23,8 @@ WINDOW = 60.0
 """Failed logins of one address in so many seconds; then it waits, whatever it shows."""
 MAX_ADDRESSES = 4096
 VARIABLE = "SIDECAR_SECRET_KEY"
+SECRET_BYTES = 32
+"""Of what our own tokens are signed with (RFC 7518, section 3.2)."""
 
 _OFF = (
     "This gateway has no admin key. Set SIDECAR_ADMIN_KEY, or list keys under `admin: keys:` in gateway.yaml; "
@@ -51,9 +53,11 @@ def signing_secret(environ: Mapping[str, str]) -> bytes:
     """What tokens are signed with: SIDECAR_SECRET_KEY, or one of this process alone. Raises WeakSecretError."""
     text = environ.get(VARIABLE, "").strip().encode()
     if not text:
-        return secrets.token_bytes(MIN_SECRET)
-    if len(text) < MIN_SECRET:
-        raise WeakSecretError(f"{VARIABLE} is shorter than {MIN_SECRET} bytes: `openssl rand -hex 32` makes a good one")
+        return secrets.token_bytes(SECRET_BYTES)
+    if len(text) < SECRET_BYTES:
+        raise WeakSecretError(
+            f"{VARIABLE} is shorter than {SECRET_BYTES} bytes: `openssl rand -hex 32` makes a good one"
+        )
     return text
 
 

@@ -114,6 +114,7 @@ DECISION: Node = {
         "features": {"tokens": 13, "messages": 1},
         "trace": [["authenticate", "known"], ["classify", "simple"], ["score", "chosen"]],
         "rules": [{"rule": "short", "when": "tokens < 200", "tier": "simple", "holds": True}],
+        "budgets": [],
         "candidates": [{"model": "gpt-4o-mini", "score": 0.81}],
         "dropped": [["gpt-5", "tier"]],
         "refusal": None,

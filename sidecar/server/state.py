@@ -4,22 +4,24 @@ import asyncio
 import sqlite3
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from msgspec import Struct
 
 from ..engine.holder import Holder
 from ..engine.log import Log
 from ..engine.metrics import Metrics
-from ..engine.open import Stores, open_graph
+from ..engine.open import Stores, open_graph, terms
 from ..engine.records import Records
 from ..engine.reload import Reloader
+from ..engine.route import Live
 from ..engine.settle import Settler
 from ..engine.upstream import Upstream
 from ..policy import Loaded
+from ..stores.budgets import Accounts
 from ..stores.changes import Changes
 from ..stores.decisions import Decisions
 from ..stores.health import LiveHealth
@@ -30,6 +32,8 @@ from ..surfaces.openai_chat import OpenAIChat
 from .admin_access import Access, WeakSecretError, signing_secret
 from .chat_route import ChatRoute
 from .registry_updates import RegistryUpdates
+
+_RELOAD = "reload"
 
 
 class RefusedError(Exception):
@@ -85,7 +89,8 @@ async def running(
     if isinstance(live, list):
         raise RefusedError(loaded.render(live))
     ledger = _open_ledger(gateway.ledger(entry, environ))
-    metrics = Metrics(ledger, stores.health)
+    await _recall(stores.budgets, ledger, live)
+    metrics = Metrics(ledger, stores.health, stores.budgets)
     log = Log(sink or sys.stderr.buffer, time.time)
     holder = Holder(live, metrics, log, time.time)
     changes = await _open_changes(ledger.path, holder, stores.keys)
@@ -96,24 +101,22 @@ async def running(
     upstream = Upstream()
     chat = ChatRoute(OpenAIChat(), holder, upstream, Settler(records, stores.health))
     reloader = Reloader(entry, holder, stores, environ, loaded.sources.texts)
-    watching = asyncio.create_task(reloader.run(loaded.folders), name="reload")
-    watching.add_done_callback(lambda task: _watch_ended(task, holder))
-    fetching = asyncio.create_task(stores.key_sets.run(environ, holder.log), name="jwks")
-    listening = asyncio.create_task(changes.run(), name="changes")
     updates = RegistryUpdates(entry, holder, metrics, ledger.path, environ)
-    updating = asyncio.create_task(updates.run(), name="registry update")
-    for task in (fetching, listening, updating):
-        task.add_done_callback(lambda task: _ended(task, holder))
+    watching = _owned(reloader.run(loaded.folders), _RELOAD, holder)
+    others = [
+        _owned(stores.key_sets.run(environ, holder.log), "jwks", holder),
+        _owned(changes.run(), "changes", holder),
+        _owned(updates.run(), "registry update", holder),
+    ]
     holder.read_registry(loaded.registry_problem)
     try:
         access = Access(holder, secret, time.time)
         yield Running(holder, ledger, metrics, records, changes, stores, chat, updates, access, reloader, time.time())
     finally:
         reloader.stop()
-        fetching.cancel()
-        listening.cancel()
-        updating.cancel()
-        await asyncio.gather(watching, fetching, listening, updating, return_exceptions=True)
+        for task in others:
+            task.cancel()
+        await asyncio.gather(watching, *others, return_exceptions=True)
         changes.close()
         await upstream.close()
         await records.flush()
@@ -150,16 +153,27 @@ async def _open_changes(path: Path, holder: Holder, keys: MemoryKeys) -> Changes
     return changes
 
 
-def _watch_ended(task: asyncio.Task[None], holder: Holder) -> None:
-    """Hot reload ends with the gateway; when it ends before, that must not go unnoticed."""
-    fault = None if task.cancelled() else task.exception()
-    if isinstance(fault, Exception):
-        holder.log_fault("reload", fault)
-        holder.refuse("hot reload has stopped: restart the gateway to use changed files\n")
+async def _recall(budgets: Accounts, ledger: SQLiteLedger, live: Live) -> None:
+    """What was spent before this process began still counts."""
+    budgets.ledger = ledger
+    try:
+        await budgets.recall(terms(live.graph), time.time())
+    except sqlite3.Error as fault:
+        await ledger.close()
+        raise RefusedError(f"the database {ledger.path} cannot be used: {fault}\n") from fault
+    budgets.adopt(terms(live.graph))
 
 
-def _ended(task: asyncio.Task[None], holder: Holder) -> None:
-    """What runs as long as the gateway does must not end unnoticed before."""
-    fault = None if task.cancelled() else task.exception()
-    if isinstance(fault, Exception):
-        holder.log_fault(task.get_name(), fault)
+def _owned(job: Coroutine[Any, Any, None], name: str, holder: Holder) -> asyncio.Task[None]:
+    """A task that runs as long as the gateway does. When it ends before, that does not go unnoticed."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        fault = None if task.cancelled() else task.exception()
+        if isinstance(fault, Exception):
+            holder.log_fault(name, fault)
+            if name == _RELOAD:
+                holder.refuse("hot reload has stopped: restart the gateway to use changed files\n")
+
+    task = asyncio.create_task(job, name=name)
+    task.add_done_callback(ended)
+    return task

@@ -51,6 +51,19 @@ class ModelStatus(Struct, frozen=True):
     unlisted: Annotated[str | None, Meta(description="Since when its provider's page does not list it any more.")]
 
 
+class BudgetStatus(Struct, frozen=True):
+    """One account of a budget. `subject` is whose it is; empty when it is for all, or nobody has used it yet."""
+
+    budget: str
+    subject: str
+    mode: Literal["hard", "soft"]
+    limit_usd: Dollars
+    spent_usd: Dollars
+    reserved_usd: Annotated[Dollars, Meta(description="Held for attempts that run.")]
+    left_usd: Dollars
+    resets: Unix
+
+
 class Stage(Struct, frozen=True):
     """One edge of the graph: from `stage`, on any of `outcomes`, to `to`."""
 
@@ -124,3 +137,4 @@ class Status(Struct, frozen=True):
     models: Annotated[list[ModelStatus], Meta(description="Models of configured providers first.")]
     models_omitted: Annotated[int, Meta(description="Models past the list's bound.")]
     stages: list[Stage]
+    budgets: Annotated[list[BudgetStatus], Meta(description="Accounts with the least left first.")]

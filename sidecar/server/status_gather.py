@@ -10,9 +10,11 @@ from ..gateway import Provider
 from ..registry.index import Model
 from ..registry.price import usd
 from ..render import edges
+from ..stores.budgets import Standing
 from ..stores.health import LiveHealth
 from .state import Running
 from .status_data import (
+    BudgetStatus,
     KeyState,
     ModelState,
     ModelStatus,
@@ -26,6 +28,8 @@ from .status_figures import Reading
 
 MAX_MODELS = 500
 """Models listed: a registry may hold thousands, a page should not."""
+MAX_BUDGETS = 500
+"""Accounts of budgets listed."""
 MAX_FINDINGS = 20_000
 """Characters of a reload's findings that are shown."""
 
@@ -38,6 +42,7 @@ def gather(running: Running, reading: Reading, now: float) -> Status:
     reasons = {part: _clean(reason) for part, reason in running.not_ready().items()}
     models = model_states(live, health)
     graph = live.graph
+    standings = sorted(running.stores.budgets.snapshot(now), key=lambda standing: standing.left / standing.limit)
     return Status(
         status="not ready" if reasons else "ready",
         reasons=reasons,
@@ -55,7 +60,21 @@ def gather(running: Running, reading: Reading, now: float) -> Status:
         traffic_problem=None if reading.problem is None else _clean(reading.problem),
         models=models[:MAX_MODELS],
         models_omitted=max(0, len(models) - MAX_MODELS),
+        budgets=[_budget(standing) for standing in standings[:MAX_BUDGETS]],
         stages=[Stage(a, graph.nodes[a].kind, outcomes, b) for a, outcomes, b in edges(graph)],
+    )
+
+
+def _budget(standing: Standing) -> BudgetStatus:
+    return BudgetStatus(
+        budget=standing.name,
+        subject=standing.subject,
+        mode="hard" if standing.hard else "soft",
+        limit_usd=usd(standing.limit),
+        spent_usd=usd(standing.spent),
+        reserved_usd=usd(standing.reserved),
+        left_usd=usd(standing.left),
+        resets=standing.resets,
     )
 
 
