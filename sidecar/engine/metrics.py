@@ -145,6 +145,12 @@ class Metrics:
         self._policy.clear()
         self._policy.labels(short_hash).set(1)
 
+    def added(self, share: float) -> float | None:
+        """The milliseconds that the gateway itself added, which this share of requests kept within: the upper end of
+        their bucket. None before the first request."""
+        found = self._overhead.within((), share)
+        return None if found is None else found * 1000
+
     def render(self) -> bytes:
         """The text exposition."""
         return generate_latest(self.registry)
@@ -189,6 +195,15 @@ class _Histogram:
             counts = self._values[labels] = [0.0] * (len(self._bounds) + 2)
         counts[bisect_left(self._bounds, value)] += 1
         counts[-1] += value
+
+    def within(self, labels: tuple[str, ...], share: float) -> float | None:
+        """The upper bound that this share of the values is within; the last bound for what is past all of them."""
+        counts = self._values.get(labels)
+        if counts is None:
+            return None
+        wanted = share * sum(counts[:-1])
+        place = next(n for n, passed in enumerate(accumulate(counts[:-1])) if passed >= wanted and passed)
+        return self._bounds[min(place, len(self._bounds) - 1)]
 
     def family(self) -> Metric:
         family = HistogramMetricFamily(self._name, self._text, labels=self._labels)

@@ -15,6 +15,7 @@ from ..stores.decisions import Decisions
 from ..stores.ledger import Ledger, Row
 from .log import Log
 from .metrics import Metrics
+from .walks import Trace, Walks
 
 PAUSE = 0.05
 """Seconds rows gather."""
@@ -36,6 +37,8 @@ class Records:
         self.metrics = metrics
         self._log = log
         self._loop = loop
+        self.walks = Walks()
+        self._walked: list[tuple[str, Trace]] = []
         self._waiting: list[tuple[int, Row, bytes, bool]] = []
         self._timer: asyncio.TimerHandle | None = None
 
@@ -48,12 +51,18 @@ class Records:
         if self._timer is None:
             self._timer = self._loop.call_later(PAUSE, self.work_off)
 
+    def walked(self, request_id: str, trace: Trace) -> None:
+        """Keep the way a request went. Its rows follow, and with them it is worked off."""
+        self._walked.append((request_id, trace))
+
     def work_off(self) -> None:
         """Hand on what gathered."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         waiting, self._waiting = self._waiting, []
+        walked, self._walked = self._walked, []
+        self.walks.add(walked)
         for status, row, data, last in waiting:
             self.metrics.row(row)
             if last:

@@ -59,6 +59,7 @@ class Settler:
         overhead = round(max(0.0, overhead) * 1000, 3)
         status = 499 if ending.cancelled else ending.status
         policy = live.graph.short_hash
+        self.records.walked(call.id, call.trace)
         for attempt in attempts:
             self._learn(attempt)
             for meter in call.meters:

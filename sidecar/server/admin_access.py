@@ -74,12 +74,16 @@ class Access:
         """A guard that lets in who has at least this role."""
 
         def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-            admin = self._admit(credential(connection.headers), client_ip(connection.scope), tokens=True)
-            if not admin.may(role):
-                detail = f"`{admin.name}` is {admin.role}; this takes the role {role}."
-                raise RefusedError(403, "role", detail)
+            self.check(credential(connection.headers), client_ip(connection.scope), role)
 
         return guard
+
+    def check(self, presented: str, address: str, role: Role) -> None:
+        """Let a key or token in that has at least this role. Raises RefusedError."""
+        admin = self._admit(presented, address, tokens=True)
+        if not admin.may(role):
+            detail = f"`{admin.name}` is {admin.role}; this takes the role {role}."
+            raise RefusedError(403, "role", detail)
 
     def login(self, key: str, address: str) -> Pass:
         """A token for who shows an admin key; a token is not exchanged for another. Raises RefusedError."""

@@ -36,7 +36,7 @@ def analytics_route(running: Running) -> HTTPRouteHandler:
             raise invalid("`since` is not before `until`.")
         by = cast(By, one_of(given, "by", get_args(By)) or "model")
         registry = running.holder.current.graph.registry
-        others = (_strongest(registry), _named(registry, given.get("baseline")))
+        others = (strongest(registry), _named(registry, given.get("baseline")))
         await running.records.ledger.flush()
         async with turn:
             found = await asyncio.to_thread(groups, running.ledger.path, since, until, by)
@@ -119,7 +119,7 @@ def _saving(model: Model, priced: dict[str, int]) -> Saving | None:
     return Saving(model.id, usd(cost), cost, usd(saved), saved, _ratio(saved, cost, 4))
 
 
-def _strongest(registry: Registry) -> Model | None:
+def strongest(registry: Registry) -> Model | None:
     """The routable model with the highest quality prior and a price; of equals the dearest."""
     ranked = [(m.quality, m.price.output, m.id, m) for m in registry.routable if m.price and m.quality is not None]
     return max(ranked, key=lambda entry: entry[:3])[3] if ranked else None

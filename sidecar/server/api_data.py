@@ -13,7 +13,8 @@ from ..registry.card import ModelCard
 from ..spec import Duration, Moment, Name
 from ..stages.keys import KeyLimit
 from ..stores.figures import By
-from .status_data import Dollars, ModelState, ReloadStatus, Unix
+from .record_data import Dollars, Unix
+from .status_data import ModelState, ReloadStatus
 
 Nano = Annotated[int, Meta(description="Nano-USD.", examples=[37_500_000])]
 Milliseconds = Annotated[float | None, Meta(description="Milliseconds; null when there was none.")]

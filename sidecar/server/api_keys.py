@@ -165,4 +165,4 @@ def _there(key: StoredKey | None, name: str) -> StoredKey:
 def _entry(key: StoredKey) -> KeyEntry:
     same = {name: getattr(key, name) for name in KeyEntry.__struct_fields__ if name not in ("state", "limits")}
     limits = [f"{what}={amount}/{period:g}s" for what, amount, period in key.limits]
-    return KeyEntry(**same, limits=limits, state=key.state(time()))  # type: ignore[arg-type]
+    return KeyEntry(**same, limits=limits, state=key.state(time()))

@@ -1,7 +1,8 @@
 """HTML written on the server: elements that escape by construction, one frame for every page, a strict CSP.
 
-No page has a script, and none loads anything from another host. The style sheet stands in the page and the
-policy names it by its hash, so that nothing else can style or run.
+No page loads anything from another host. The style sheet stands in the page and the policy names it by its hash, so
+that nothing else can style. One page has a script, a file of ours; its policy lets that run, and nothing that stands in
+a page.
 """
 
 import base64
@@ -18,6 +19,7 @@ from msgspec import Struct
 
 ASSETS = Path(__file__).with_name("assets")
 ICON = "/favicon.svg"
+_SCRIPTS = "script-src 'self'; connect-src 'self'; "
 _VOID = frozenset({"meta", "link", "br"})
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _BLANK_LINE = re.compile(r"\n\s*\n")
@@ -90,8 +92,9 @@ def inline(text: str) -> Html:
     return join([tag("code", part) if place % 2 else part for place, part in enumerate(text.split("`"))])
 
 
-def document(title: str, sheet: str, *body: Child, kind: str = "") -> Html:
-    """A whole page in the style of `base.css` and a sheet of its own. `kind` becomes the body's class."""
+def document(title: str, sheet: str, *body: Child, kind: str = "", script: str | None = None) -> Html:
+    """A whole page in the style of `base.css` and a sheet of its own. `kind` becomes the body's class, `script` is the
+    path of a file of ours; `answer` must be told of it."""
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -101,13 +104,16 @@ def document(title: str, sheet: str, *body: Child, kind: str = "") -> Html:
         tag("title", title),
         tag("link", rel="icon", href=ICON, type="image/svg+xml"),
         tag("style", Html(style(sheet))),
+        tag("script", src=script, defer=True) if script else None,
     )
     return Html(f"<!doctype html>\n{tag('html', head, tag('body', *body, class_=kind or None), lang='en')}\n")
 
 
-def answer(page: str, sheet: str, *, status: int = 200, headers: dict[str, str] | None = None) -> Response[Any]:
-    """A page as a response, under the policy that allows it its own style and nothing else."""
-    allowed = {"content-security-policy": policy(sheet), **(headers or {})}
+def answer(
+    page: str, sheet: str, *, status: int = 200, headers: dict[str, str] | None = None, script: bool = False
+) -> Response[Any]:
+    """A page as a response, under the policy that allows it its own style, with `script` ours, and nothing else."""
+    allowed = {"content-security-policy": policy(sheet, script=script), **(headers or {})}
     content = page.encode("utf-8", "replace")
     return Response(content, status_code=status, media_type=MediaType.HTML, headers=allowed)
 
@@ -125,11 +131,11 @@ def style(sheet: str) -> str:
 
 
 @functools.cache
-def policy(sheet: str) -> str:
-    """The Content-Security-Policy of a page with this style sheet in it."""
+def policy(sheet: str, *, script: bool = False) -> str:
+    """The Content-Security-Policy of a page with this style sheet in it, and perhaps a script that talks to us."""
     digest = base64.b64encode(sha256(style(sheet).encode()).digest()).decode()
     return (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'self'; "
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'self'; {_SCRIPTS if script else ''}"
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 

@@ -1,4 +1,4 @@
-"""Who may see the status page: whoever sits on this machine, and from elsewhere whoever holds a gateway key.
+"""Who may see the status page: whoever sits on this machine, and from elsewhere whoever holds an admin key or token.
 
 A loopback address alone proves little. A reverse proxy on this machine forwards strangers, and any web page can make
 the browser next door ask 127.0.0.1 in its name (DNS rebinding, CORS). So the request must also be addressed to this
@@ -15,35 +15,34 @@ from litestar import Request
 from litestar.datastructures import State
 
 from ..chat import Problem
-from ..engine.route import Live
-from ..stages.authenticate import Authenticate
+from .admin_access import Access
+from .admin_problem import RefusedError
 from .body import client_ip, credential, is_loopback
-from .models import nobody
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _NEEDED = Problem(
     401,
     "authentication_error",
-    "From outside this machine the status page needs a gateway key: as `Authorization: Bearer <key>`, "
-    "or as the password of the browser's dialogue.",
+    "From outside this machine the status page needs an admin key or token: as `Authorization: Bearer <key>`, "
+    "or as the password of the browser's dialogue. Gateway keys open models, not this page.",
     "missing_api_key",
 )
+_CODES = {"admin-off": "admin_off", "too-many-failures": "too_many_failures"}
 
 
-def refusal(live: Live, request: Request[Any, Any, State], now: float) -> Problem | None:
+def refusal(access: Access, request: Request[Any, Any, State]) -> Problem | None:
     """Why this caller may not look; None when it may."""
     if _next_door(request):
         return None
-    call = nobody(live, now)
-    call.ip = client_ip(request.scope)
-    call.credential = credential(request.headers) or _password(request.headers.get("authorization", ""))
-    if not call.credential:
+    shown = credential(request.headers) or _password(request.headers.get("authorization", ""))
+    if not shown:
         return _NEEDED
-    gates = [live.graph.nodes[spec.node] for spec in live.graph.stages if isinstance(spec, Authenticate)]
-    # `anonymous: always` opens the models to strangers, not the gateway's inside: the key itself must be known.
-    if gates and all(gate.run(call) == "known" for gate in gates):
-        return None
-    return call.refusal or Problem(401, "authentication_error", "Incorrect API key provided.", "invalid_api_key")
+    try:
+        access.check(shown, client_ip(request.scope), "viewer")
+    except RefusedError as no:
+        kind = "authentication_error" if no.status == 401 else "permission_error"
+        return Problem(no.status, kind, no.detail, _CODES.get(no.kind, "invalid_api_key"), retry_after=no.retry_after)
+    return None
 
 
 def _next_door(request: Request[Any, Any, State]) -> bool:

@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from .record_data import Dollars, RecordStatus, Unix
+
 KeyState = Literal["set", "not set", "none configured", "unused"]
 ModelState = Literal["ready", "resting", "provider down", "not configured", "retired"]
-Unix = Annotated[float, Meta(description="Unix time in seconds.")]
-Dollars = Annotated[str, Meta(description="US dollars as exact decimal text.", examples=["0.0375"])]
 
 
 class ReloadStatus(Struct, frozen=True):
@@ -49,6 +49,9 @@ class ModelStatus(Struct, frozen=True):
     learned_speed: Annotated[float | None, Meta(description="Output tokens a second as seen here.")]
     overridden: Annotated[tuple[str, ...], Meta(description="Figures that the configuration sets.")]
     unlisted: Annotated[str | None, Meta(description="Since when its provider's page does not list it any more.")]
+    price_source: Annotated[str | None, Meta(description="The page that its price was read on.")]
+    price_read: Annotated[str | None, Meta(description="The day it was read there.")]
+    price_confirmed: Annotated[bool, Meta(description="A second source has the same price.")]
 
 
 class BudgetStatus(Struct, frozen=True):
@@ -71,6 +74,15 @@ class Stage(Struct, frozen=True):
     kind: str
     outcomes: str
     to: str
+    count: Annotated[int, Meta(description="Requests that went this way since the gateway began.")]
+
+
+class AddedStatus(Struct, frozen=True):
+    """Milliseconds that the gateway itself added since it began: upper ends of buckets. Null before the first."""
+
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
 
 
 class ModelTraffic(Struct, frozen=True):
@@ -128,12 +140,15 @@ class Status(Struct, frozen=True):
     running: Annotated[int, Meta(description="Requests under way.")]
     policy: Annotated[str, Meta(description="The policy's hash; responses carry its first 12 characters.")]
     policy_since: Unix
+    files: Annotated[list[str], Meta(description="What the configuration was read from.")]
     reload: ReloadStatus
     registry_problem: str | None
     registry_update: RegistryUpdateStatus
     providers: list[ProviderStatus]
     traffic: Annotated[Traffic | None, Meta(description="Null while the ledger has not been read.")]
     traffic_problem: Annotated[str | None, Meta(description="Why the figures are old or absent.")]
+    added: AddedStatus
+    record: Annotated[RecordStatus | None, Meta(description="Null while the database has not been read.")]
     models: Annotated[list[ModelStatus], Meta(description="Models of configured providers first.")]
     models_omitted: Annotated[int, Meta(description="Models past the list's bound.")]
     stages: list[Stage]

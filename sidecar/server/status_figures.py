@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -10,6 +10,7 @@ from msgspec import Struct
 from ..registry.price import usd
 from ..stores.ledger import Ledger
 from ..stores.rollups import HOUR
+from .record_data import RecordStatus
 from .status_data import ModelTraffic, Traffic
 
 DAY = 86_400.0
@@ -21,18 +22,23 @@ SHARE = 10.0
 """A query that took t seconds is not asked again for SHARE * t: a large ledger takes at most a tenth of a core."""
 
 
+Look = Callable[[float], Awaitable[RecordStatus]]
+
+
 class Reading(Struct, frozen=True):
     """Figures, and why they are old or absent."""
 
     traffic: Traffic | None = None
+    record: RecordStatus | None = None
     problem: str | None = None
 
 
 class Figures:
     """Shared by all requests for the page. Use on one event loop."""
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], float]) -> None:
+    def __init__(self, ledger: Ledger, clock: Callable[[], float], look: Look | None = None) -> None:
         self._ledger = ledger
+        self._look = look
         self._clock = clock
         self._last = Reading(problem="still counting")
         self._next = 0.0
@@ -50,9 +56,10 @@ class Figures:
     async def _ask(self, began: float) -> None:
         since = (began - DAY) // HOUR * HOUR  # as far back as the roll-ups of the ledger go
         try:
-            self._last = Reading(_traffic(await self._ledger.summary(since), since, began))
+            traffic = _traffic(await self._ledger.summary(since), since, began)
+            self._last = Reading(traffic, None if self._look is None else await self._look(began))
         except (sqlite3.Error, OSError) as fault:
-            self._last = Reading(self._last.traffic, f"the ledger cannot be read: {fault}")
+            self._last = Reading(self._last.traffic, self._last.record, f"the ledger cannot be read: {fault}")
         finally:
             ended = self._clock()
             self._next = ended + max(FRESH, SHARE * (ended - began))

@@ -1,12 +1,16 @@
 """Running gateway -> Status: reads what is in memory, asks nobody, changes nothing."""
 
 from collections.abc import Mapping
+from datetime import date
 from urllib.parse import urlsplit
 
 from .. import __version__
 from ..engine.holder import Reload
 from ..engine.route import Live
+from ..engine.walks import Walks
 from ..gateway import Provider
+from ..graph import Graph
+from ..registry.card import ModelCard, Price
 from ..registry.index import Model
 from ..registry.price import usd
 from ..render import edges
@@ -14,6 +18,7 @@ from ..stores.budgets import Standing
 from ..stores.health import LiveHealth
 from .state import Running
 from .status_data import (
+    AddedStatus,
     BudgetStatus,
     KeyState,
     ModelState,
@@ -52,17 +57,28 @@ def gather(running: Running, reading: Reading, now: float) -> Status:
         running=len(running.chat.watches),
         policy=graph.hash,
         policy_since=live.opened,
+        files=[_clean(str(file)) for file in sorted(running.reloader.files)],
         reload=reload_status(running.holder.last),
         registry_problem=None if running.registry_problem is None else _clean(running.registry_problem),
         registry_update=_registry_update(running),
         providers=[_provider(live, name, spec, models) for name, spec in graph.gateway.providers.items()],
         traffic=reading.traffic,
         traffic_problem=None if reading.problem is None else _clean(reading.problem),
+        added=AddedStatus(*(running.metrics.added(share) for share in (0.5, 0.95, 0.99))),
+        record=reading.record,
         models=models[:MAX_MODELS],
         models_omitted=max(0, len(models) - MAX_MODELS),
         budgets=[_budget(standing) for standing in standings[:MAX_BUDGETS]],
-        stages=[Stage(a, graph.nodes[a].kind, outcomes, b) for a, outcomes, b in edges(graph)],
+        stages=_stages(graph, running.records.walks),
     )
+
+
+def _stages(graph: Graph, walks: Walks) -> list[Stage]:
+    counts = walks.counts
+    return [
+        Stage(node, graph.nodes[node].kind, named, to, sum(counts.get((node, one), 0) for one in named.split(" | ")))
+        for node, named, to in edges(graph)
+    ]
 
 
 def _budget(standing: Standing) -> BudgetStatus:
@@ -149,6 +165,8 @@ def _model(live: Live, model: Model, health: LiveHealth, providers: Mapping[str,
     learned = health.speed(model.id)
     card = live.graph.registry.card(model.id)
     unlisted = None if card is None else card.unlisted
+    price = None if card is None else _price(card, live.graph.registry.day)
+    source = None if price is None else price.source
     return ModelStatus(
         id=model.id,
         provider=model.provider,
@@ -165,7 +183,15 @@ def _model(live: Live, model: Model, health: LiveHealth, providers: Mapping[str,
         learned_speed=None if learned is None else round(learned, 1),
         overridden=live.graph.registry.overridden.get(model.id, ()),
         unlisted=None if unlisted is None else unlisted.isoformat(),
+        price_source=None if source is None else source.url,
+        price_read=None if source is None else source.fetched_at.isoformat(),
+        price_confirmed=price is not None and price.confirmed is not None,
     )
+
+
+def _price(card: ModelCard, day: date) -> Price | None:
+    """The price list of a day."""
+    return next((price for price in reversed(card.prices) if (price.valid_from or date.min) <= day), None)
 
 
 def _host(url: str) -> str:

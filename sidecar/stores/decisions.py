@@ -65,6 +65,10 @@ class Decisions:
         rows. Raises sqlite3.Error."""
         return await asyncio.to_thread(_recent, self.path, before, limit)
 
+    async def explanations(self, request_ids: Sequence[str]) -> dict[str, bytes]:
+        """The explanations, as JSON, of those requests that have one. Raises sqlite3.Error."""
+        return await asyncio.to_thread(_explanations, self.path, request_ids)
+
     def _start(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -93,6 +97,12 @@ def _find(path: Path, request_id: str) -> tuple[Rows, bytes | None]:
     with closing(open_database(path).conn) as db:
         found = db.execute(_FIND, (request_id,)).fetchone()
         return _rows(db, [request_id]).get(request_id, []), None if found is None else found[0]
+
+
+def _explanations(path: Path, ids: Sequence[str]) -> dict[str, bytes]:
+    marks = ", ".join("?" * len(ids))
+    with closing(open_database(path).conn) as db:
+        return dict(db.execute(f"SELECT request_id, data FROM decisions WHERE request_id IN ({marks})", ids))  # noqa: S608
 
 
 def _recent(path: Path, before: int, limit: int) -> list[tuple[int, Rows]]:

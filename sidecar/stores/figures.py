@@ -38,6 +38,11 @@ _TOTALS = f"""
     FROM rollups WHERE kind = 'model' AND hour >= ?"""  # noqa: S608
 
 
+_COSTS = f"""
+    SELECT hour / {_DAY} * {_DAY * HOUR}, name, sum(cost_nano) FROM rollups
+    WHERE kind = 'model' AND hour >= ? AND name != '' GROUP BY 1, 2"""  # noqa: S608
+
+
 class Group(Struct, frozen=True):
     """What the requests of one name, or of one stretch of time, did. `sums` are those of the roll-ups, `buckets` its
     attempts by latency.
@@ -64,6 +69,12 @@ def groups(path: Path, since: int, until: int, by: By) -> list[Group]:
         rows = db.execute(query, [kind, since // HOUR, until // HOUR]).fetchall()
     end = 2 + len(SUMS)
     return [Group(row[0], row[1], dict(zip(SUMS, row[2:end], strict=True)), row[end:]) for row in rows]
+
+
+def daily_costs(path: Path, since: int) -> list[tuple[int, str, int]]:
+    """(Unix time of a day's beginning, model, nano-USD) from a time on. Raises sqlite3.Error."""
+    with closing(open_database(path).conn) as db:
+        return db.execute(_COSTS, [since // HOUR]).fetchall()
 
 
 def percentile(buckets: tuple[int, ...], share: float) -> float | None:

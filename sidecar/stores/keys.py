@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct, field
@@ -49,7 +49,7 @@ class StoredKey(Struct, frozen=True, kw_only=True):
     rotated: float | None = None
     former: tuple[tuple[str, float], ...] = ()
 
-    def state(self, now: float) -> str:
+    def state(self, now: float) -> Literal["active", "expired", "revoked"]:
         """`active`, `expired` or `revoked`."""
         if self.revoked is not None:
             return "revoked"

@@ -177,6 +177,11 @@ class MemoryKeys:
         """
         return self._keys.get(digest)
 
+    @property
+    def declared(self) -> tuple[Principal, ...]:
+        """Who holds the policy's keys."""
+        return tuple(self._declared.values())
+
     def declares(self, name: str) -> bool:
         """Whether the policy has a key with this name."""
         return any(principal.key == name for principal in self._declared.values())

@@ -1,0 +1,218 @@
+"""Panels of what the gateway may use: providers, budgets, keys, the catalogue and where its prices are from."""
+
+from decimal import Decimal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from .charts import meter
+from .page import Child, Column, Html, code_block, join, table, tag
+from .record_data import ChangeStatus
+from .status_data import BudgetStatus, ModelStatus, ProviderStatus, Status
+from .status_words import NONE, clock, empty, facts, figure, mark, moment, money, more, section
+
+MAX_LISTED = 40
+"""Models in the page; all are on a page of their own."""
+CATALOGUE = "/status/models"
+_MAX_ACCOUNTS = 40
+
+
+def providers(status: Status) -> Html:
+    """Providers, their keys, and the breakers of their models."""
+    found = status.providers
+    if not found:
+        return section("providers", "Providers", tag("p", "No provider is configured.", class_="warn"), kind="half")
+    rows = [_provider(provider) for provider in found]
+    columns = [Column("Provider"), Column("State"), Column("Key"), Column("Models ready", number=True)]
+    resting = [model for model in status.models if model.state == "resting"]
+    open_ = [tag("li", tag("code", model.id), f": {model.reason}") for model in resting[:20]]
+    return section(
+        "providers",
+        "Providers and breakers",
+        table("Providers and their health", columns, rows, hidden=True),
+        join(tag("h3", "Models at rest"), tag("ul", open_))
+        if open_
+        else tag("p", "No breaker is open.", class_="quiet"),
+        kind="half",
+    )
+
+
+def _provider(p: ProviderStatus) -> list[Child]:
+    name = join(p.name, tag("small", f"{p.protocol} · ", tag("code", p.host)))
+    ready = f"{p.models:,}" if not p.models_down else f"{p.models:,} of {p.models + p.models_down:,}"
+    return [name, join(mark(p.state), tag("small", p.reason) if p.reason else None), p.key, ready]
+
+
+def budgets(status: Status) -> Html | None:
+    """What is left, the emptiest first."""
+    if not status.budgets:
+        return None
+    rows: list[list[Child]] = [_budget(one) for one in status.budgets[:_MAX_ACCOUNTS]]
+    columns = [Column("Budget"), Column("Spent"), *(Column(n, number=True) for n in ("Left", "Limit", "Comes back"))]
+    rest = len(status.budgets) - _MAX_ACCOUNTS
+    return section(
+        "budgets",
+        "Budgets",
+        table("Accounts of budgets, the least left first", columns, rows, hidden=True),
+        tag("p", f"{rest:,} more in ", tag("a", "status.json", href="/status.json"), class_="quiet")
+        if rest > 0
+        else None,
+        note="pale: held for requests under way",
+        kind="half",
+    )
+
+
+def _budget(one: BudgetStatus) -> list[Child]:
+    limit = float(one.limit_usd) or 1.0
+    spent, held = float(one.spent_usd) / limit, float(one.reserved_usd) / limit
+    colour = "c0" if spent < 0.75 else "c2" if spent < 1 else "full"
+    used = join(meter(spent, colour, held), tag("small", f"{spent:.0%}, {one.mode}"))
+    name = join(one.budget, tag("small", one.subject) if one.subject else None)
+    return [name, used, money(one.left_usd), money(one.limit_usd), clock(one.resets, "%b %d %H:%M")]
+
+
+def keys(status: Status) -> Html | None:
+    """Gateway keys, never their texts."""
+    if status.record is None:
+        return None
+    found = status.record.keys
+    if not found:
+        text = "No gateway key. `sidecar keys create NAME` makes one.".replace("`", "")
+        return section("keys", "Gateway keys", empty(text), kind="half")
+    columns = [Column("Key"), Column("State"), Column("Tenant"), Column("Kept in"), Column("Expires")]
+    rows: list[list[Child]] = [
+        [
+            join(key.name, tag("small", tag("code", f"{key.prefix}…")) if key.prefix else None),
+            mark(key.state),
+            key.tenant,
+            key.kept,
+            NONE if key.expires is None else clock(key.expires, "%Y-%m-%d"),
+        ]
+        for key in found
+    ]
+    rest = status.record.keys_omitted
+    return section(
+        "keys",
+        "Gateway keys",
+        table("Gateway keys", columns, rows, hidden=True),
+        tag("p", f"{rest:,} more: sidecar keys list", class_="quiet") if rest else None,
+        kind="half",
+    )
+
+
+def models(status: Status) -> Html:
+    """The catalogue, those of configured providers."""
+    used = [model for model in status.models if model.state not in ("not configured", "retired")]
+    rest = len(status.models) + status.models_omitted - min(len(used), MAX_LISTED)
+    shown = catalogue("Models of configured providers", used[:MAX_LISTED]) if used else empty("No model can be used.")
+    link = tag("p", tag("a", f"The whole catalogue: {rest:,} more models", href=CATALOGUE)) if rest > 0 else None
+    note = "US dollars per million tokens"
+    return section("models", "Models", shown, link, note=note)
+
+
+def catalogue(caption: str, found: list[ModelStatus]) -> Html:
+    """Models as a table."""
+    columns = [Column("Model"), Column("State")]
+    columns += [Column(name, number=True) for name in ("Context", "Input $", "Output $")]
+    columns += [Column("Price from"), Column("Quality", number=True), Column("Tokens/s", number=True)]
+    rows: list[list[Child]] = [
+        [
+            join(m.id, tag("small", m.provider, _notes(m))),
+            # Why a provider is down is said once, with the provider.
+            join(mark(m.state), tag("small", m.reason) if m.state == "resting" and m.reason else None),
+            f"{m.context:,}",
+            _price(m.input_price, m.tiered),
+            _price(m.output_price, m.tiered),
+            _provenance(m),
+            figure(m.quality),
+            figure(m.speed) if m.learned_speed is None else join(figure(m.learned_speed), tag("small", "seen here")),
+        ]
+        for m in found
+    ]
+    return table(caption, columns, rows, hidden=True)
+
+
+def _notes(model: ModelStatus) -> str:
+    notes = [model.status] if model.status in ("deprecated", "preview") else []
+    notes += ["overridden"] if model.overridden else []
+    notes += [f"unlisted since {model.unlisted}"] if model.unlisted is not None else []
+    return "".join(f" · {note}" for note in notes)
+
+
+def _price(price: str | None, tiered: bool) -> Html:
+    if price is None:
+        return tag("span", "unpriced", class_="warn")
+    return join(price, tag("abbr", "+", title="dearer for large inputs") if tiered else None)
+
+
+def _provenance(model: ModelStatus) -> Html | str:
+    """Where the price was read. A page of elsewhere is named, not linked: this page leads nowhere."""
+    if "prices" in model.overridden or (model.price_source is None and model.input_price is not None):
+        return "gateway.yaml" if model.overridden else "configuration"
+    if model.price_source is None:
+        return NONE
+    confirmed = ", confirmed" if model.price_confirmed else ""
+    return join(host(model.price_source), tag("small", f"{model.price_read}{confirmed}"))
+
+
+def host(url: str) -> str:
+    """A URL's host."""
+    try:
+        return urlsplit(url).hostname or NONE
+    except ValueError:
+        return NONE
+
+
+def registry(status: Status) -> Html | None:
+    """Updates of the registry, what they changed and what was kept out."""
+    update = status.registry_update
+    changes = status.record.changes if status.record is not None else []
+    if update.next is None and update.last is None and update.step is None and not changes:
+        return None
+    rows: list[tuple[str, Child]] = []
+    if update.last is not None:
+        counts = f" ({update.changed:,} models changed, {update.quarantined:,} quarantined)"
+        outcomes = ", ".join(f"{source} {outcome}" for source, outcome in update.outcomes.items())
+        rows += [("Last update", join(moment(update.last), counts)), ("Pages", outcomes)]
+    if update.next is not None:
+        rows.append(("Next", moment(update.next)))
+    if update.step is not None:
+        rows.append(("Under way", update.step))
+    if update.problem is not None:
+        rows.append(("Problem", tag("span", update.problem, class_="warn")))
+    kept_out = join(tag("h3", "Quarantined"), code_block("\n".join(update.findings), "Kept out"))
+    return section(
+        "registry",
+        "Registry updates",
+        facts(rows) if rows else None,
+        kept_out if update.findings else None,
+        more("changelog", f"The last {len(changes):,} changes", _changelog(changes)) if changes else None,
+        kind="half",
+    )
+
+
+def _changelog(changes: list[ChangeStatus]) -> Html:
+    columns = [Column("When"), Column("Model"), Column("Figure"), Column("Was"), Column("Is"), Column("What was done")]
+    rows: list[list[Child]] = [
+        [
+            clock(c.at, "%Y-%m-%d"),
+            join(c.model, tag("small", c.source)),
+            c.field,
+            _figure(c.old),
+            _figure(c.new),
+            join(c.action, tag("small", c.reason) if c.reason else None),
+        ]
+        for c in changes
+    ]
+    return table("Changes of the registry, the newest first", columns, rows, hidden=True)
+
+
+def _figure(data: str | None) -> str:
+    """A figure that the changelog keeps as JSON."""
+    if data is None:
+        return NONE
+    try:
+        value = msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return data[:40]
+    return str(Decimal(str(value)).normalize()) if isinstance(value, float) else str(value)[:40]
