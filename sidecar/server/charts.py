@@ -114,12 +114,12 @@ def swatch(place: int) -> Html:
 
 
 def ceiling(value: float) -> float:
-    """The smallest top of an axis whose _TICKS parts are round figures: 4, 8, 10, 20, 40 … times a power of ten."""
+    """The smallest top of an axis whose _TICKS parts are round figures."""
     if value <= 0:
         return float(_TICKS)
     part = value / _TICKS
     power = 10.0 ** floor(log10(part))
-    nice = next(step for step in (1, 2, 2.5, 5, 10) if step * power >= part * (1 - 1e-9))
+    nice = next(step for step in (1, 1.5, 2, 2.5, 3, 4, 5, 10) if step * power >= part * (1 - 1e-9))
     return nice * power * _TICKS
 
 

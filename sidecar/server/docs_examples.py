@@ -119,6 +119,7 @@ STATUS: dict[str, Any] = {
     "running": 1,
     "policy": "dde8fbdeee9e",
     "policy_since": 1795132800.0,
+    "files": ["gateway.yaml", "policies/cache.yaml"],
     "reload": {"outcome": "loaded", "at": 1795132800.0, "findings": None},
     "registry_problem": None,
     "registry_update": {
@@ -145,9 +146,11 @@ STATUS: dict[str, Any] = {
     ],
     "traffic": None,
     "traffic_problem": "still counting",
+    "added": {"p50_ms": 0.5, "p95_ms": 1.0, "p99_ms": 2.5},
+    "record": None,
     "models": [],
     "models_omitted": 0,
-    "stages": [{"stage": "cache", "kind": "cache", "outcomes": "hit", "to": "respond"}],
+    "stages": [{"stage": "cache", "kind": "cache", "outcomes": "hit", "to": "respond", "count": 12}],
     "budgets": [
         {
             "budget": "others",

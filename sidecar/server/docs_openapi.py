@@ -18,6 +18,20 @@ The policy decides which model answers. Ask for `auto`, or name a model. Respons
 say what was decided; errors have OpenAI's envelope, so that the SDKs raise their own classes.
 """
 _KEYED: list[Node] = [{"bearer": []}, {"apiKey": []}]
+_STATUS_REFUSALS: dict[str, tuple[str, Node]] = {
+    "401": (
+        "No admin key or token, or one that is not accepted.",
+        examples.error("authentication_error", "The page needs an admin key or token.", "missing_api_key", None),
+    ),
+    "403": (
+        "This gateway has no admin key, so that only its own machine may look.",
+        examples.error("permission_error", "This gateway has no admin key.", "admin_off", None),
+    ),
+    "429": (
+        "This address has failed to log in too often; `retry-after` says how long to wait.",
+        examples.error("permission_error", "This address has failed 10 times.", "too_many_failures", None),
+    ),
+}
 _REFUSALS: dict[str, tuple[str, Node]] = {
     "400": (
         "The request is wrong; `param` names the field. Also: no candidate has what the request needs.",
@@ -113,7 +127,7 @@ def openapi() -> Node:
                 "bearer": {"type": "http", "scheme": "bearer", "description": "A gateway key, `gw_…`."},
                 "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "A gateway key."},
                 "admin": docs_admin.SCHEME,
-                "basic": {"type": "http", "scheme": "basic", "description": "A gateway key as the password."},
+                "basic": {"type": "http", "scheme": "basic", "description": "An admin key as the password."},
             },
         },
     }
@@ -219,10 +233,13 @@ def _status() -> Node:
         "operationId": "status",
         "tags": ["Operations"],
         "summary": "The status page as data",
-        "description": "What `/status` shows. Open to this machine; from elsewhere it needs a gateway key, which a "
-        "browser may send as the password of basic authentication.",
-        "security": [*_KEYED, {"basic": []}, {}],
-        "responses": {"200": _json("The gateway now.", "Status", examples.STATUS), "401": _plain_refusal("401")},
+        "description": "What `/status` shows. Open to this machine; from elsewhere it needs an admin key or token "
+        "of any role; a browser may send a key as the password of basic authentication.",
+        "security": [{"admin": []}, {"basic": []}, {}],
+        "responses": {
+            "200": _json("The gateway now.", "Status", examples.STATUS),
+            **{status: _json(text, "Error", error) for status, (text, error) in _STATUS_REFUSALS.items()},
+        },
     }
 
 

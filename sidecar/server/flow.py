@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from .page import Html, join, tag
 from .status_data import Stage
 
-ENDS: Mapping[str, str] = {"execute": "ask the provider", "respond": "answer from cache", "refuse": "refuse"}
+ENDS: Mapping[str, str] = {"execute": "ask the provider", "respond": "answer from the cache", "refuse": "refuse"}
+_ASIDE: Mapping[str, str] = {"respond": "from cache"}
 _LAST = "execute"
 _ROW, _BOX, _TALL = 58.0, 158.0, 30.0
 _LANE, _BESIDE = 15.0, 172.0
@@ -87,9 +88,11 @@ def _box(name: str, place: int, left: float) -> Html:
 
 def _down(edge: Stage, place: int, left: float, most: int) -> Html:
     x, y = left + _BOX / 2, _ROW * place + 4 + _TALL
-    path = f"M{x:.0f} {y:.0f}V{y + _ROW - _TALL - 2:.0f}"
+    end = y + _ROW - _TALL - 1
+    path = f"M{x:.0f} {y:.0f}V{end - 5:.0f}"
+    tip = f"M{x - 5:.0f} {end - 6:.0f}H{x + 5:.0f}L{x:.0f} {end:.0f}Z"
     label = tag("text", f"{edge.count:,}", x=f"{x + 9:.0f}", y=f"{y + (_ROW - _TALL) / 2:.0f}", dy="0.32em")
-    return _edge(edge, path, label, most)
+    return _edge(edge, (path, tip), label, most)
 
 
 def _arc(edge: Stage, rows: tuple[int, int], left: float, lane: int, most: int) -> Html:
@@ -97,16 +100,17 @@ def _arc(edge: Stage, rows: tuple[int, int], left: float, lane: int, most: int) 
     x = left - 10 - _LANE * (lane + 1)
     out, back, bend = y1 + 5, y2 - 5, x + 8
     path = f"M{left:.0f} {out:.0f}H{bend:.0f}Q{x:.0f} {out:.0f} {x:.0f} {out + 8:.0f}"
-    path += f"V{back - 8:.0f}Q{x:.0f} {back:.0f} {bend:.0f} {back:.0f}H{left - 2:.0f}"
+    path += f"V{back - 8:.0f}Q{x:.0f} {back:.0f} {bend:.0f} {back:.0f}H{left - 6:.0f}"
+    tip = f"M{left - 7:.0f} {back - 5:.0f}V{back + 5:.0f}L{left - 1:.0f} {back:.0f}Z"
     label = tag("text", f"{edge.count:,}", x=f"{left - 4:.0f}", y=f"{y1 - 5:.0f}", class_="end")
-    return _edge(edge, path, label, most)
+    return _edge(edge, (path, tip), label, most)
 
 
 def _aside(edge: Stage, place: int, left: float, number: int, count: int) -> Html:
     x = left + _BOX
     y = _ROW * place + 4 + _TALL / 2 + (number - (count - 1) / 2) * (_END_TALL + 3)
     end = x + _BESIDE - _END_WIDE
-    text = f"{ENDS.get(edge.to, edge.to)} {edge.count:,}"
+    text = f"{_ASIDE.get(edge.to, edge.to)} {edge.count:,}"
     return tag(
         "g",
         tag("title", f"{edge.stage}, {edge.outcomes}: {text}"),
@@ -124,13 +128,14 @@ def _aside(edge: Stage, place: int, left: float, number: int, count: int) -> Htm
     )
 
 
-def _edge(edge: Stage, path: str, label: Html, most: int) -> Html:
+def _edge(edge: Stage, paths: tuple[str, str], label: Html, most: int) -> Html:
     text = f"{edge.stage}, {edge.outcomes}: {edge.count:,} to {ENDS.get(edge.to, edge.to)}"
     thick = 1.5 + 4.5 * edge.count / most
     return tag(
         "g",
         tag("title", text),
-        tag("path", d=path, stroke_width=f"{thick:.1f}"),
+        tag("path", d=paths[0], stroke_width=f"{thick:.1f}"),
+        tag("path", d=paths[1], class_="tip"),
         label,
         class_="edge" if edge.count else "edge unused",
     )

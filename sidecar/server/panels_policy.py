@@ -2,7 +2,7 @@
 
 from .flow import ENDS, flow
 from .page import Column, Html, code_block, join, table, tag
-from .record_data import DecisionStatus, TryStatus
+from .record_data import DecisionStatus
 from .status_data import Status
 from .status_words import (
     NONE,
@@ -28,7 +28,6 @@ def graph(status: Status) -> Html:
         picture,
         more("graph-table", "As a table", _edges(status)),
         note="requests since start",
-        kind="half",
     )
 
 
@@ -52,7 +51,7 @@ def decisions(status: Status) -> Html | None:
     if not found:
         return section("decisions", "Recent decisions", empty("No request yet."))
     rows = [_decision(decision) for decision in found]
-    note = "newest first; prompts and answers are kept nowhere"
+    note = "newest first, without prompts and answers"
     return section("decisions", "Recent decisions", tag("div", rows, class_="decisions"), note=note)
 
 
@@ -77,7 +76,7 @@ def _decision(decision: DecisionStatus) -> Html:
     if decision.dropped:
         shown = [tag("li", tag("code", model), f": {why}") for model, why in decision.dropped[:12]]
         told.append(("Not chosen", tag("ul", shown)))
-    return tag("details", summary, facts([*told]), _tries(decision.attempts), id=f"r-{decision.id}", class_="decision")
+    return tag("details", summary, facts([*told]), _tries(decision), id=f"r-{decision.id}", class_="decision")
 
 
 def _decided(decision: DecisionStatus) -> str:
@@ -91,7 +90,7 @@ def _way(trace: list[tuple[str, str]]) -> Html | str:
     return tag("ol", [tag("li", node, " ", tag("b", outcome)) for node, outcome in trace], class_="way")
 
 
-def _tries(attempts: list[TryStatus]) -> Html:
+def _tries(decision: DecisionStatus) -> Html:
     columns = [Column("Model"), Column("Provider"), Column("Outcome")]
     columns += [Column(name, number=True) for name in ("Tokens", "Cost", "Latency")]
     rows = [
@@ -103,9 +102,9 @@ def _tries(attempts: list[TryStatus]) -> Html:
             NONE if one.cost_usd is None else money(one.cost_usd),
             milliseconds(one.latency_ms),
         ]
-        for one in attempts
+        for one in decision.attempts
     ]
-    return table("Attempts of this request", columns, rows, hidden=True)
+    return table(f"Attempts of {decision.id}", columns, rows, hidden=True)
 
 
 def configuration(status: Status) -> Html:
@@ -130,5 +129,4 @@ def configuration(status: Status) -> Html:
         if warned and reload.findings
         else None,
         more("files", f"Read from {len(status.files):,} files", files) if status.files else None,
-        kind="half",
     )

@@ -11,17 +11,19 @@ from .record_data import ChangeStatus
 from .status_data import BudgetStatus, ModelStatus, ProviderStatus, Status
 from .status_words import NONE, clock, empty, facts, figure, mark, moment, money, more, section
 
-MAX_LISTED = 40
+MAX_LISTED = 20
 """Models in the page; all are on a page of their own."""
 CATALOGUE = "/status/models"
 _MAX_ACCOUNTS = 40
+_CHANGES = 4
+"""Changes of the registry that are shown at once."""
 
 
 def providers(status: Status) -> Html:
     """Providers, their keys, and the breakers of their models."""
     found = status.providers
     if not found:
-        return section("providers", "Providers", tag("p", "No provider is configured.", class_="warn"), kind="half")
+        return section("providers", "Providers", tag("p", "No provider is configured.", class_="warn"))
     rows = [_provider(provider) for provider in found]
     columns = [Column("Provider"), Column("State"), Column("Key"), Column("Models ready", number=True)]
     resting = [model for model in status.models if model.state == "resting"]
@@ -33,7 +35,6 @@ def providers(status: Status) -> Html:
         join(tag("h3", "Models at rest"), tag("ul", open_))
         if open_
         else tag("p", "No breaker is open.", class_="quiet"),
-        kind="half",
     )
 
 
@@ -48,7 +49,7 @@ def budgets(status: Status) -> Html | None:
     if not status.budgets:
         return None
     rows: list[list[Child]] = [_budget(one) for one in status.budgets[:_MAX_ACCOUNTS]]
-    columns = [Column("Budget"), Column("Spent"), *(Column(n, number=True) for n in ("Left", "Limit", "Comes back"))]
+    columns = [Column("Budget"), Column("Spent"), *(Column(n, number=True) for n in ("Left", "Limit", "Resets"))]
     rest = len(status.budgets) - _MAX_ACCOUNTS
     return section(
         "budgets",
@@ -58,7 +59,6 @@ def budgets(status: Status) -> Html | None:
         if rest > 0
         else None,
         note="pale: held for requests under way",
-        kind="half",
     )
 
 
@@ -78,7 +78,7 @@ def keys(status: Status) -> Html | None:
     found = status.record.keys
     if not found:
         text = "No gateway key. `sidecar keys create NAME` makes one.".replace("`", "")
-        return section("keys", "Gateway keys", empty(text), kind="half")
+        return section("keys", "Gateway keys", empty(text))
     columns = [Column("Key"), Column("State"), Column("Tenant"), Column("Kept in"), Column("Expires")]
     rows: list[list[Child]] = [
         [
@@ -96,13 +96,14 @@ def keys(status: Status) -> Html | None:
         "Gateway keys",
         table("Gateway keys", columns, rows, hidden=True),
         tag("p", f"{rest:,} more: sidecar keys list", class_="quiet") if rest else None,
-        kind="half",
     )
 
 
 def models(status: Status) -> Html:
-    """The catalogue, those of configured providers."""
+    """The catalogue: of configured providers, those that were asked of late first."""
+    asked = {model.model for model in status.traffic.models} if status.traffic is not None else set()
     used = [model for model in status.models if model.state not in ("not configured", "retired")]
+    used.sort(key=lambda model: model.id not in asked)
     rest = len(status.models) + status.models_omitted - min(len(used), MAX_LISTED)
     shown = catalogue("Models of configured providers", used[:MAX_LISTED]) if used else empty("No model can be used.")
     link = tag("p", tag("a", f"The whole catalogue: {rest:,} more models", href=CATALOGUE)) if rest > 0 else None
@@ -186,8 +187,8 @@ def registry(status: Status) -> Html | None:
         "Registry updates",
         facts(rows) if rows else None,
         kept_out if update.findings else None,
-        more("changelog", f"The last {len(changes):,} changes", _changelog(changes)) if changes else None,
-        kind="half",
+        join(tag("h3", "Last changes"), _changelog(changes[:_CHANGES])) if changes else None,
+        more("changelog", "Changes before", _changelog(changes[_CHANGES:])) if changes[_CHANGES:] else None,
     )
 
 
@@ -213,6 +214,6 @@ def _figure(data: str | None) -> str:
         return NONE
     try:
         value = msgspec.json.decode(data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError):
         return data[:40]
-    return str(Decimal(str(value)).normalize()) if isinstance(value, float) else str(value)[:40]
+    return f"{Decimal(str(value)).normalize():f}" if isinstance(value, float) else str(value)[:40]

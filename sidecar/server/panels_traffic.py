@@ -1,6 +1,6 @@
 """Panels of what was asked, how long it took and what it cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from .charts import COLOURS, Places, Series, bars, legend, lines, meter, swatch
@@ -23,7 +23,7 @@ def overview(status: Status) -> Html:
     if status.traffic is None or status.record is None:
         return section("overview", "Last 24 hours", note)
     tiles = _tiles(status.traffic, status.record.history, status.added)
-    return section("overview", "Last 24 hours", note, tag("dl", tiles, class_="tiles"), note="7 days in small type")
+    return section("overview", "Last 24 hours", note, tag("dl", tiles, class_="tiles"))
 
 
 def _tiles(traffic: Traffic, history: HistoryStatus, added: AddedStatus) -> list[Html]:
@@ -32,12 +32,12 @@ def _tiles(traffic: Traffic, history: HistoryStatus, added: AddedStatus) -> list
     lookups = f"{traffic.cache_hits:,} of {traffic.cache_lookups:,} look-ups" if rate is not None else "no look-ups"
     tokens = f"{short(traffic.input_tokens)} tokens in, {short(traffic.output_tokens)} out"
     return [
-        _tile("Cost", money(traffic.cost_usd), f"7 days {money(week.cost_usd)}"),
+        _tile("Cost", money(traffic.cost_usd), f"{money(week.cost_usd)} in 7 days"),
         _saved(week.saved),
-        _tile("Requests", f"{traffic.requests:,}", f"7 days {week.requests:,}", tokens),
+        _tile("Requests", f"{traffic.requests:,}", f"{week.requests:,} in 7 days", tokens),
         _tile("Cache hit rate", percent(rate), lookups),
         _tile("Latency p50", milliseconds(day.latency_p50_ms), *_tail(day.latency_p95_ms, day.latency_p99_ms)),
-        _tile("Added by the gateway", _within(added.p50_ms), *_tail(added.p95_ms, added.p99_ms), "since start"),
+        _tile("Added by the gateway", _within(added.p50_ms), *_tail(added.p95_ms, added.p99_ms, "≤ "), "since start"),
         _tile("First token", milliseconds(traffic.first_token_ms), "average"),
         _tile("Failed attempts", _failed(day), f"{day.failures:,} failed, {day.repeated:,} retries and fallbacks"),
     ]
@@ -54,8 +54,8 @@ def _failed(window: WindowStatus) -> str:
     return percent(window.failures / window.attempts if window.attempts else None)
 
 
-def _tail(p95: float | None, p99: float | None) -> tuple[str, ...]:
-    return () if p95 is None else (f"p95 {milliseconds(p95)}, p99 {milliseconds(p99)}",)
+def _tail(p95: float | None, p99: float | None, within: str = "") -> tuple[str, ...]:
+    return () if p95 is None else (f"p95 {within}{milliseconds(p95)}, p99 {within}{milliseconds(p99)}",)
 
 
 def _within(value: float | None) -> str:
@@ -73,7 +73,7 @@ def costs(status: Status) -> Html | None:
     found = status.record.history.costs
     title = "Cost by day and model"
     if not found:
-        return section("cost", title, empty("Nothing was spent in the last 14 days."), kind="half")
+        return section("cost", title, empty("Nothing was spent in the last 14 days."))
     today = int(status.now // _DAY)
     days = [today - _DAYS + 1 + place for place in range(_DAYS)]
     series = _stacked(found, days)
@@ -85,25 +85,31 @@ def costs(status: Status) -> Html | None:
         legend(series),
         more("cost-table", "As a table", _cost_table(found)),
         note="US dollars, days are UTC",
-        kind="half",
     )
 
 
 def _stacked(found: Sequence[DayCost], days: Sequence[int]) -> list[Series]:
     """The dearest models by day, the rest as one."""
-    sums: dict[str, float] = {}
     cells: dict[tuple[str, int], float] = {}
     for cost in found:
-        amount, day = float(cost.cost_usd), int(cost.day // _DAY)
-        sums[cost.model] = sums.get(cost.model, 0.0) + amount
-        cells[cost.model, day] = cells.get((cost.model, day), 0.0) + amount
-    names = sorted(sums, key=lambda name: (-sums[name], name))
-    kept = names if len(names) <= COLOURS else names[: COLOURS - 1]
+        cell = cost.model, int(cost.day // _DAY)
+        cells[cell] = cells.get(cell, 0.0) + float(cost.cost_usd)
+    kept, rest = _dearest(found)
     series = [Series(name, [cells.get((name, day), 0.0) for day in days]) for name in kept]
-    if rest := names[len(kept) :]:
+    if rest:
         others = [sum(cells.get((name, day), 0.0) for name in rest) for day in days]
         series.append(Series(f"{len(rest)} others", others))
     return series
+
+
+def _dearest(found: Sequence[DayCost]) -> tuple[list[str], list[str]]:
+    """The models that have a colour of their own, the dearest first, and those that share one."""
+    sums: dict[str, float] = {}
+    for cost in found:
+        sums[cost.model] = sums.get(cost.model, 0.0) + float(cost.cost_usd)
+    names = sorted(sums, key=lambda name: (-sums[name], name))
+    own = len(names) if len(names) <= COLOURS else COLOURS - 1
+    return names[:own], names[own:]
 
 
 def _cost_table(found: Sequence[DayCost]) -> Html:
@@ -119,7 +125,7 @@ def requests(status: Status) -> Html | None:
         return None
     hours = status.record.history.hours
     if not hours:
-        return section("requests", "Requests by hour", empty("No request in the last 24 hours."), kind="half")
+        return section("requests", "Requests by hour", empty("No request in the last 24 hours."))
     at, by_hour = _by_hour(status.now, hours)
     # A request may fail several times and be answered all the same: bars of both do not add up to requests.
     asked = Series("requests", [float(by_hour[hour].requests) if hour in by_hour else 0.0 for hour in at])
@@ -127,10 +133,9 @@ def requests(status: Status) -> Html | None:
     return section(
         "requests",
         "Requests by hour",
-        bars("Requests by hour, the last 24 hours", places, [asked], lambda value: f"{value:,.0f}"),
+        bars("Requests by hour, the last 24 hours", places, [asked], lambda value: f"{value:,g}"),
         more("hours-table", "As a table", _hour_table(hours)),
         note="hours are UTC",
-        kind="half",
     )
 
 
@@ -140,7 +145,7 @@ def latency(status: Status) -> Html | None:
         return None
     hours = status.record.history.hours
     if all(hour.latency_p50_ms is None for hour in hours):
-        return section("latency", "Latency by hour", empty("No model was called in the last 24 hours."), kind="half")
+        return section("latency", "Latency by hour", empty("No model was called in the last 24 hours."))
     at, by_hour = _by_hour(status.now, hours)
     series = [
         Series("p50", [by_hour[hour].latency_p50_ms if hour in by_hour else None for hour in at]),
@@ -152,7 +157,6 @@ def latency(status: Status) -> Html | None:
         lines("Latency of attempts by hour, p50 and p95, the last 24 hours", _hour_places(at), series, _axis_time),
         legend(series),
         note="whole attempts; as a table under requests",
-        kind="half",
     )
 
 
@@ -190,33 +194,36 @@ def shares(status: Status) -> Html | None:
         return None
     history = status.record.history
     if not status.traffic.models:
-        return section("models-used", "Where requests went", empty("No model was called yet."), kind="half")
+        return section("models-used", "Where requests went", empty("No model was called yet."))
     models = [NamedStatus(model.model, model.attempts, model.cost_usd) for model in status.traffic.models]
+    colours = {name: place for place, name in enumerate(_dearest(history.costs)[0])}
     return section(
         "models-used",
         "Where requests went",
-        _shares("By model", models, "attempts and cache hits"),
+        _shares("By model", models, "attempts and cache hits", colours),
         _shares("By tier", history.tiers, "requests"),
         _shares("By tenant", history.tenants, "requests") if len(history.tenants) > 1 else None,
         more("calls-table", "Calls by model as a table", _calls(status.traffic.models)),
         note="last 24 hours",
-        kind="half",
     )
 
 
-def _shares(title: str, named: Sequence[NamedStatus], what: str) -> Html | None:
+def _shares(
+    title: str, named: Sequence[NamedStatus], what: str, colours: Mapping[str, int] | None = None
+) -> Html | None:
+    """`colours` are those of the chart of costs, where the names are the same."""
     total = sum(one.requests for one in named)
     if not total:
         return None
     rows = [
         tag(
             "tr",
-            tag("th", swatch(min(place, COLOURS - 1)), one.name, scope="row"),
-            tag("td", meter(one.requests / total, f"c{min(place, COLOURS - 1)}"), class_="bar"),
+            tag("th", swatch(_colour(one, colours)) if colours else None, one.name, scope="row"),
+            tag("td", meter(one.requests / total, f"c{_colour(one, colours)}"), class_="bar"),
             tag("td", percent(one.requests / total), class_="number"),
             tag("td", money(one.cost_usd), class_="number"),
         )
-        for place, one in enumerate(named[:_SHOWN])
+        for one in named[:_SHOWN]
     ]
     heads = [tag("th", title, scope="col"), tag("td", class_="bar")]
     heads += [tag("th", head, scope="col", class_="number") for head in ("Share", "Cost")]
@@ -231,6 +238,10 @@ def _shares(title: str, named: Sequence[NamedStatus], what: str) -> Html | None:
         ),
         tag("p", f"{rest:,} more", class_="quiet") if rest > 0 else None,
     )
+
+
+def _colour(one: NamedStatus, colours: Mapping[str, int] | None) -> int:
+    return 0 if colours is None else colours.get(one.name, COLOURS - 1)
 
 
 def _calls(models: Sequence[ModelTraffic]) -> Html:

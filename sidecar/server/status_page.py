@@ -12,10 +12,10 @@ SCRIPT = "/status.js"
 _PANELS = {
     "overview": (overview, "Overview"),
     "cost": (costs, "Cost"),
-    "models-used": (shares, "Models used"),
     "requests": (requests, "Requests"),
     "latency": (latency, "Latency"),
     "graph": (graph, "Policy"),
+    "models-used": (shares, "Models used"),
     "providers": (providers, "Providers"),
     "budgets": (budgets, "Budgets"),
     "keys": (keys, "Keys"),
@@ -25,6 +25,11 @@ _PANELS = {
     "models": (models, "Catalogue"),
 }
 """By id: what draws the panel, and its name in the navigation."""
+_COLUMNS = (
+    (("cost", "requests", "latency", "graph"), ("models-used", "providers", "budgets", "keys")),
+    (("configuration",), ("registry",)),
+)
+"""What stands beside each other where there is room, and below each other where there is not."""
 
 
 def panels(status: Status) -> dict[str, Html]:
@@ -46,11 +51,22 @@ def render(status: Status) -> Html:
         SHEET,
         found.pop("state"),
         tag("nav", tag("ul", links), aria_label="Parts of this page"),
-        tag("main", *found.values()),
+        tag("main", _arranged(found)),
         _footer(status),
         kind="status",
         script=SCRIPT,
     )
+
+
+def _arranged(found: dict[str, Html]) -> list[Html]:
+    """The panels in columns, and above and below them those that take the whole width."""
+    rows = []
+    for sides in _COLUMNS:
+        columns = [[found[ident] for ident in idents if ident in found] for idents in sides]
+        shown = [tag("div", column, class_="column") for column in columns if column]
+        rows.append(tag("div", shown, class_="columns" if len(shown) > 1 else None))
+    whole = [found[ident] for ident in ("decisions", "models") if ident in found]
+    return [found["banners"], found["overview"], *rows, *whole]
 
 
 def render_catalogue(status: Status) -> Html:

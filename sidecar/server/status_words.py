@@ -12,10 +12,10 @@ _NEUTRAL = frozenset(
 )
 
 
-def section(ident: str, title: str, *content: Child, note: Child = None, kind: str = "") -> Html:
+def section(ident: str, title: str, *content: Child, note: Child = None) -> Html:
     """A panel with an id, by which the page's script finds it again."""
     head = tag("div", tag("h2", title), tag("p", note, class_="quiet") if note else None, class_="head")
-    return tag("section", head, *content, id=ident, class_=f"panel {kind}".strip())
+    return tag("section", head, *content, id=ident)
 
 
 def more(ident: str, title: str, *content: Child) -> Html:

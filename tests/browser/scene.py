@@ -16,11 +16,15 @@ import httpx
 import msgspec
 from gateway import ROOT, Served, gateway
 
+from sidecar.chat import Usage
 from sidecar.emulator import Emulator, Script
 from sidecar.identity.keys import generate, hash_text
 from sidecar.listen import listening
+from sidecar.policy import load
+from sidecar.registry.index import Registry
 from sidecar.stores.keys import SHOWN, KeyTable, StoredKey
 from sidecar.stores.ledger import Row
+from sidecar.stores.sqlite import SQLiteLedger
 from sidecar.stores.updates import Entry, Updates
 
 KEYS = {name: generate() for name in ("web-app", "batch", "support-bot")}
@@ -36,8 +40,8 @@ PROMPTS = (
 BUDGET = """\
 kind: budget
 budgets:
-  - {name: everybody, limit: 40, window: week}
-  - {name: support, per: tenant, when: tenant == "support", limit: 0.02, window: day}
+  - {name: everybody, limit: 60, window: week}
+  - {name: support, per: tenant, when: tenant == "support", limit: 2.5, window: day}
   - {name: each-key, per: key, limit: 5, window: day, mode: soft}
 """
 SCRIPT = {
@@ -45,15 +49,15 @@ SCRIPT = {
     "replies": [{"match": {"contains": "overloaded"}, "status": 503, "error": "overloaded"}],
 }
 _PAST = (
-    ("simple", "gpt-5-nano", "openai", 40, 21_000, 500),
-    ("simple", "llama3.2:3b", "ollama", 25, 0, 800),
-    ("moderate", "gemini-3.5-flash", "google", 30, 900_000, 900),
-    ("complex", "claude-sonnet-5", "anthropic", 12, 9_500_000, 2400),
-    ("expert", "gpt-5.5", "openai", 6, 31_000_000, 5200),
-    ("complex", "gpt-5-mini", "openai", 9, 2_000_000, 1400),
-    ("moderate", "gemini-2.5-flash-lite", "google", 14, 160_000, 600),
+    ("simple", "gpt-5-nano", "openai", 40, 500),
+    ("simple", "llama3.2:3b", "ollama", 25, 800),
+    ("moderate", "gemini-3.5-flash", "google", 30, 900),
+    ("complex", "claude-sonnet-5", "anthropic", 12, 2400),
+    ("expert", "gpt-5.5", "openai", 6, 5200),
+    ("complex", "gpt-5-mini", "openai", 9, 1400),
+    ("moderate", "gemini-2.5-flash-lite", "google", 14, 600),
 )
-"""Tier, model, provider, weight, nano-USD and milliseconds of a usual request."""
+"""Tier, model, provider, weight, and milliseconds of a usual request."""
 
 
 @asynccontextmanager
@@ -73,10 +77,12 @@ async def lived_in(folder: Path, days: int = 14, rows: int = 4000) -> AsyncItera
             "SIDECAR_DATABASE_URL": f"sqlite:///{folder}/ledger.db",
         }
         _kept(folder / "ledger.db")
+        ledger = SQLiteLedger(folder / "ledger.db")
+        registry = load(entry, environ, strict=True).graph.registry
+        for row in past(registry, time.time(), days, rows):
+            ledger.add(row)
+        await ledger.close()
         async with gateway(entry, environ) as served:
-            for row in past(time.time(), days, rows):
-                served.running.ledger.add(row)
-            await served.running.ledger.flush()
             await traffic(served)
             yield served
 
@@ -88,7 +94,9 @@ async def traffic(served: Served) -> None:
             await say(http, prompt, list(KEYS)[number % 3])
         await say(http, PROMPTS[1], "web-app", **{"x-sidecar-explain": "1"})
         await say(http, "What if everything is overloaded?", "batch")
-        await http.post("/chat/completions", json=_asked("no key"), headers={"authorization": "Bearer wrong-key-000000"})
+        await http.post(
+            "/chat/completions", json=_asked("no key"), headers={"authorization": "Bearer wrong-key-000000"}
+        )
     await served.running.records.flush()
 
 
@@ -99,7 +107,7 @@ async def say(http: httpx.AsyncClient, text: str, key: str, **headers: str) -> h
     )
 
 
-def past(now: float, days: int, count: int) -> list[Row]:
+def past(registry: Registry, now: float, days: int, count: int) -> list[Row]:
     """Rows of the days before: busier by day than by night, some failed and asked again, a fifth from the cache."""
     chance = random.Random(7)
     kinds = [kind for kind in _PAST for _ in range(kind[3])]
@@ -109,15 +117,20 @@ def past(now: float, days: int, count: int) -> list[Row]:
         at = now // 86_400 * 86_400 - int(day * days) * 86_400 + hour * 3600
         if at >= now:
             at -= 86_400
-        tier, model, provider, _, nano, latency = chance.choice(kinds)
+        tier, model, provider, _, latency = chance.choice(kinds)
         key = chance.choices(list(KEYS), (6, 2, 3))[0]
         factor = chance.lognormvariate(0, 0.6)
+        usage = Usage(int(9000 * factor), int(1800 * factor))
+        price = registry.find(model).price
+        accounts = [f"each-key|{key}"] if at >= now // 86_400 * 86_400 else []
+        accounts += ["support|support"] if accounts and key == "support-bot" else []
+        accounts += ["everybody|"] if at >= (now // 86_400 - time.gmtime(now).tm_wday) * 86_400 else []
         row = Row(
             at, f"req_{number:016x}", 1, "answered", "chat", "auto", TENANTS[key], key, model, provider, tier,
-            "short-question", "balanced", 0, "miss", None, 200, "stop", int(700 * factor), int(240 * factor),
-            cost_nano=int(nano * factor), latency_ms=round(latency * factor, 3),
+            "short-question", "balanced", 0, "miss", None, 200, "stop", usage.input_tokens, usage.output_tokens,
+            cost_nano=price.cost(usage) if price else 0, latency_ms=round(latency * factor, 3),
             first_token_ms=round(latency * factor * 0.3, 3), overhead_ms=0.4, policy="dde8fbdeee9e",
-            budgets="everybody|" if now - at < 5 * 86_400 else "",
+            budgets=",".join(accounts),
         )  # fmt: skip
         if chance.random() < 0.2:
             row = msgspec.structs.replace(
@@ -127,7 +140,7 @@ def past(now: float, days: int, count: int) -> list[Row]:
             found.append(msgspec.structs.replace(row, outcome="failed", failure="overloaded", cost_nano=0))
             row = msgspec.structs.replace(row, attempt=2)
         found.append(row)
-    return found
+    return sorted(found, key=lambda row: row.ts)
 
 
 def _asked(text: str) -> dict[str, Any]:
@@ -172,4 +185,3 @@ def _kept(path: Path) -> None:
               "ten times the price before"),
     ]  # fmt: skip
     Updates(path).commit(entries, [], lambda: None)
-

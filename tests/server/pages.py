@@ -18,8 +18,13 @@ KEY = "gw-key-of-the-page-tests"
 PROVIDER_KEY = "sk-provider-0123456789-SECRET"
 VOID = {"meta", "link", "br"}
 
+ADMIN_KEY = "an-admin-key-of-the-page-tests"
+
 GATEWAY = """\
 kind: gateway
+admin:
+  keys:
+    - {name: owner, secret: "${ADMIN_KEY}"}
 providers:
   near:
     protocol: openai
@@ -112,8 +117,10 @@ def checked(response: httpx.Response) -> Page:
 
 
 def _alone(page: Page) -> None:
-    """No script, no inline style, and nothing from another host."""
-    assert not {"script", "iframe", "object", "embed", "form", "base", "img"} & {name for name, _ in page.elements}
+    """No script but our file, no inline style, and nothing from another host."""
+    assert all(set(script) == {"src", "defer"} for script in page.of("script"))
+    assert not page.within("script")
+    assert not {"iframe", "object", "embed", "form", "base", "img"} & {name for name, _ in page.elements}
     for name, attributes in page.elements:
         assert not any(key.startswith("on") or key == "style" for key in attributes), (name, attributes)
         for key in ("href", "src"):
@@ -127,6 +134,8 @@ def _policy(page: Page, policy: str) -> None:
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     nothing = ("default-src", "base-uri", "form-action", "frame-ancestors")
     wanted = {**dict.fromkeys(nothing, "'none'"), "style-src": f"'sha256-{digest}'", "img-src": "'self'"}
+    if page.of("script"):
+        wanted |= {"script-src": "'self'", "connect-src": "'self'"}
     assert rules == wanted
 
 
@@ -137,7 +146,12 @@ async def served(folder: Path, anonymous: str = "never") -> AsyncIterator[Served
     (folder / "gateway.yaml").write_text(GATEWAY)
     (folder / "policies" / "all.yaml").write_text(POLICIES.format(anonymous=anonymous))
     async with listening(Emulator()) as port:
-        environ = {"SIDECAR_KEY": KEY, "NEAR_KEY": PROVIDER_KEY, "NEAR_URL": f"http://127.0.0.1:{port}/openai/v1"}
+        environ = {
+            "ADMIN_KEY": ADMIN_KEY,
+            "SIDECAR_KEY": KEY,
+            "NEAR_KEY": PROVIDER_KEY,
+            "NEAR_URL": f"http://127.0.0.1:{port}/openai/v1",
+        }
         async with gateway(folder, environ) as running:
             yield running
 

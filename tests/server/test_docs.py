@@ -23,7 +23,16 @@ from sidecar.surfaces.base import Invalid
 from sidecar.surfaces.openai_chat import OpenAIChat
 
 SPEC = openapi()
-PAGES = {"/docs", "/redoc", "/openapi.json", "/status", "/favicon.svg"}
+PAGES = {
+    "/docs",
+    "/redoc",
+    "/openapi.json",
+    "/status",
+    "/status/models",
+    "/status/events",
+    "/status.js",
+    "/favicon.svg",
+}
 """Paths that are for people, not part of the API."""
 
 

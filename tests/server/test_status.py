@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from gateway import Served
-from pages import KEY, PROVIDER_KEY, ask, checked, client, served
+from pages import ADMIN_KEY, KEY, PROVIDER_KEY, ask, checked, client, served
 
 from sidecar.server import status_gather
 from sidecar.server.app import build
@@ -168,12 +168,13 @@ def test_a_large_registry_does_not_make_a_large_page(tmp_path: Path, monkeypatch
         assert len(data["models"]) == 5
         assert data["models_omitted"] == total - 5
         assert data["models"][0]["provider"] in ("near", "absent", "hostile")
-        assert f"{total - 5:,} more" in checked(await http.get("/status")).text
+        assert f"{total - 5:,} more" in checked(await http.get("/status/models")).text
+        assert {"href": "/status/models"} in checked(await http.get("/status")).of("a")
 
     run(tmp_path, check)
 
 
-BASIC = "Basic " + base64.b64encode(f"me:{KEY}".encode()).decode()
+BASIC = "Basic " + base64.b64encode(f"me:{ADMIN_KEY}".encode()).decode()
 OUTSIDE = "192.0.2.7"
 ACCESS = [
     ("127.0.0.1", {}, 200),
@@ -196,10 +197,12 @@ ACCESS = [
     (OUTSIDE, {"authorization": "Basic !!!"}, 401),
     (OUTSIDE, {"authorization": "Basic /w=="}, 401),
     (OUTSIDE, {"authorization": "Basic " + base64.b64encode(b"no colon").decode()}, 401),
-    (OUTSIDE, {"authorization": f"Bearer {KEY}"}, 200),
-    (OUTSIDE, {"x-api-key": KEY}, 200),
+    # A gateway key opens models, not the gateway's inside.
+    (OUTSIDE, {"authorization": f"Bearer {KEY}"}, 401),
+    (OUTSIDE, {"authorization": f"Bearer {ADMIN_KEY}"}, 200),
+    (OUTSIDE, {"x-api-key": ADMIN_KEY}, 200),
     (OUTSIDE, {"authorization": BASIC}, 200),
-    ("127.0.0.1", {"host": "evil.example", "authorization": f"Bearer {KEY}"}, 200),
+    ("127.0.0.1", {"host": "evil.example", "authorization": f"Bearer {ADMIN_KEY}"}, 200),
 ]
 
 
@@ -210,7 +213,7 @@ def test_who_may_see_it(tmp_path: Path, anonymous: str) -> None:
         for peer, headers, wanted in ACCESS:
             transport = httpx.ASGITransport(app, client=(peer, 4321))
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8787") as http:
-                for path in ("/status", "/status.json"):
+                for path in ("/status", "/status.json", "/status/models"):
                     response = await http.get(path, headers=headers)
                     assert response.status_code == wanted, (peer, headers, path)
                     if wanted == 401:
@@ -224,7 +227,7 @@ def test_a_stranger_is_told_what_is_needed(tmp_path: Path) -> None:
     async def check(gateway: Served, http: httpx.AsyncClient) -> None:
         stranger = {"host": "gateway.example"}
         page = checked(await http.get("/status", headers=stranger))
-        assert "A gateway key is needed" in page.within("h2")
+        assert "An admin key is needed" in page.within("h2")
         error = (await http.get("/status.json", headers=stranger)).json()["error"]
         assert error["type"] == "authentication_error"
         assert error["code"] == "missing_api_key"

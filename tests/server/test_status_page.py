@@ -8,7 +8,8 @@ from pages import Page
 
 from sidecar.server.page import Html, join, tag
 from sidecar.server.status_data import Status
-from sidecar.server.status_page import milliseconds, money, refused, render, span
+from sidecar.server.status_page import refused, render, render_catalogue
+from sidecar.server.status_words import milliseconds, money, span
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>&lt;\x00\x1b[31m\ud800\u2028"
 
@@ -20,36 +21,34 @@ def hostile(kind: Any) -> Any:
     if hasattr(kind, "__metadata__"):
         kind = kind.__origin__
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return kind(**{f.name: hostile(f.type) for f in msgspec.structs.fields(kind)})
+        # Amounts are exact text, and only figures can be in them.
+        fields = msgspec.structs.fields(kind)
+        return kind(**{f.name: "1.5" if f.name.endswith("_usd") else hostile(f.type) for f in fields})
     match get_origin(kind):
         case None:
             return {str: HOSTILE, int: 7, float: 7.5, bool: True}[kind]
         case origin if origin is list:
             return [hostile(get_args(kind)[0])]
+        case origin if origin is tuple:
+            return tuple(hostile(part) for part in get_args(kind) if part is not ...)
         case origin if origin is dict:
             return {HOSTILE: HOSTILE}
     return get_args(kind)[0] if isinstance(get_args(kind)[0], str) else hostile(get_args(kind)[0])
 
 
-def money_fields(value: Any) -> Any:
-    """The hostile status with figures where only figures can be."""
-    data = msgspec.structs.asdict(value)
-    traffic = msgspec.structs.replace(
-        data["traffic"],
-        cost_usd="1.5",
-        models=[msgspec.structs.replace(model, cost_usd="0") for model in data["traffic"].models],
-    )
-    return msgspec.structs.replace(value, traffic=traffic)
-
-
 @pytest.mark.parametrize("outcome", ["refused", "loaded", HOSTILE])
 def test_no_text_of_any_field_becomes_markup(outcome: str) -> None:
-    status = money_fields(hostile(Status))
+    status = hostile(Status)
     status = msgspec.structs.replace(status, reload=msgspec.structs.replace(status.reload, outcome=outcome))
-    text = render(status).encode("utf-8", "replace").decode()
+    for drawn in (render(status), render_catalogue(status)):
+        _harmless(drawn.encode("utf-8", "replace").decode())
+
+
+def _harmless(text: str) -> None:
     page = Page(text)
     assert "alert(1)" in page.text
-    assert not {"script", "img"} & {name for name, _ in page.elements}
+    assert "img" not in {name for name, _ in page.elements}
+    assert all(script == {"src": "/status.js", "defer": None} for script in page.of("script"))
     assert all(not key.startswith("on") for _, attributes in page.elements for key in attributes)
     assert not set(text) & {"\x00", "\x1b", "\ud800"}
 

@@ -36,7 +36,7 @@ for (const look of asked.looks) {
   if (look.live) await page.getByText("Live.").waitFor({ timeout: 15000 });
   if (look.wanted) {
     process.stderr.write("ready\n");
-    await page.getByText(look.wanted).first().waitFor({ timeout: 20000 });
+    await page.getByText(look.wanted).first().waitFor({ state: "attached", timeout: 20000 });
   }
   report.text = await page.locator("body").innerText();
   report.panels = await page.locator("main [id], header[id]").evaluateAll((all) =>
