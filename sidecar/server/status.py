@@ -78,7 +78,7 @@ def events_route(running: Running, feed: Feed) -> HTTPRouteHandler:
         if problem is not None:
             return _told(problem)
         stream = feed.watch(lambda: running.chat.draining or refusal(running.access, request) is not None)
-        return Stream(stream, media_type="text/event-stream; charset=utf-8", headers=_STREAMED)
+        return Stream(stream, media_type="text/event-stream", headers=_STREAMED)
 
     return events
 
@@ -94,7 +94,7 @@ def files() -> list[HTTPRouteHandler]:
     @get(SCRIPT, media_type="text/javascript", sync_to_thread=False)
     def script() -> Response[Any]:
         """What keeps the page up to date."""
-        return Response(asset("status.js").encode(), media_type="text/javascript; charset=utf-8")
+        return Response(asset("status.js").encode(), media_type="text/javascript")
 
     return [icon, script]
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+from gateway import Served
+
 from browser.look import look, missing
 from browser.scene import lived_in, say
-from gateway import Served
 
 PANELS = {
     *("state", "overview", "cost", "requests", "latency", "graph", "models-used", "providers", "budgets", "keys"),

@@ -32,7 +32,7 @@ def test_marks_stay_inside_their_picture(values: list[list[float]]) -> None:
     for draw in (bars, lines):
         page = Page(draw("title", Places("abcde"), series, str))
         (picture,) = page.of("svg")
-        width, height = map(float, str(picture["viewBox"]).split()[2:])
+        width, height = map(float, str(picture["viewbox"]).split()[2:])
         for rect in page.of("rect"):
             x, y, wide, high = (float(str(rect[name])) for name in ("x", "y", "width", "height"))
             assert x >= 0 and y >= -0.1 and x + wide <= width and y + high <= height + 0.6

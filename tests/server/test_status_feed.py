@@ -11,6 +11,7 @@ import pytest
 from house import eventually
 from pages import ADMIN_KEY, KEY, ask, client, served
 
+from sidecar.identity.keys import generate, hash_text
 from sidecar.server import status_feed
 from sidecar.server.status_feed import Feed
 
@@ -131,7 +132,8 @@ def test_a_key_that_is_taken_away_ends_its_stream(tmp_path: Path) -> None:
                 lines = events.aiter_lines()
                 await anext(lines)
                 entry = tmp_path / "gateway.yaml"
-                entry.write_text(entry.read_text().replace("${ADMIN_KEY}", "${SIDECAR_OTHER:-another-admin-key-0123}"))
+                another = f'hash: "{hash_text(generate())}"'
+                entry.write_text(entry.read_text().replace('secret: "${ADMIN_KEY}"', another))
                 async for _ in lines:
                     pass
             assert (await http.get("/status", headers=headers)).status_code == 401
