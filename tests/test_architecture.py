@@ -29,7 +29,7 @@ ROWS = """
 
 LIBRARIES = {
     "aiohttp": "engine/upstream.py",
-    "cryptography": "identity/jwt.py",
+    "cryptography": ("identity/jwt.py", "identity/vault.py"),
     "granian": "listen.py",
     "httpx": ("cli/demo.py", "identity/jwks.py"),
     "jmespath": "scrape/select.py",

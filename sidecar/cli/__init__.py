@@ -18,6 +18,7 @@ VERBS = {
     "models": "the models a policy may use",
     "scrape": "read prices from a saved page",
     "keys": "gateway keys: create, list, revoke, rotate",
+    "vault": "providers' keys, encrypted: set, list, rotate, remove",
     "ledger": "past rows at today's prices: `sidecar ledger reprice`",
     "schema": "write or check the JSON Schemas in schemas/",
 }

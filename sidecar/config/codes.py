@@ -21,6 +21,7 @@ class Code(StrEnum):
     KEY_ORIGIN = "key-origin"
     UNSET_SECRET = "unset-secret"
     WEAK_KEY = "weak-key"
+    VAULT_LOCKED = "vault-locked"
     BAD_CONDITION = "bad-condition"
     BAD_PATTERN = "bad-pattern"
     UNKNOWN_TIER = "unknown-tier"
@@ -122,7 +123,8 @@ Two things that are told apart by their name have the same one: stages, rules, k
     - name: code      # which one did the trace mean?
 """,
     Code.KEY_ORIGIN: """\
-A gateway key is either a hash or a reference to a secret, never both, never neither, never the key itself.
+A gateway key is either a hash or a reference to a secret, never both, never neither, never the key itself. A provider
+has either `api_key`, or `keys` when it has several.
 
     - name: app
       hash: sha256:5f1c...        # printed by `sidecar keys create app --git`
@@ -137,6 +139,14 @@ configuration is refused rather than served with fewer keys.
 """,
     Code.WEAK_KEY: """\
 A gateway key has fewer than 16 characters and could be guessed. `sidecar keys create NAME` makes one that cannot.
+""",
+    Code.VAULT_LOCKED: """\
+A secret is in the vault, which cannot be read: SIDECAR_ENCRYPTION_KEY is not set, is no Fernet key, or is not the one
+that the secret was encrypted with. Rather than to serve without its keys, the gateway does not start.
+
+    export SIDECAR_ENCRYPTION_KEY=$(sidecar vault key)     # once; keep it where the gateway finds it again
+    sidecar vault set openai                               # reads the secret from standard input
+    sidecar vault list                                     # which secrets this encryption key opens
 """,
     Code.BAD_CONDITION: """\
 A condition is not a CEL expression over the request's features, or does not yield true or false.

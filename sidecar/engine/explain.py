@@ -17,6 +17,7 @@ from ..stages.keys import Keys
 from ..stores.base import Principal, State
 from ..stores.health import LiveHealth
 from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
+from .access import only_for_tenants
 from .walk import walk
 
 _DIGEST = b"explain"
@@ -57,7 +58,7 @@ def explain(
         chat=chat,
         raw=raw,
         features=extract(chat, headers),
-        state=State(MemoryCounters(), MemoryCache(1, 1), health, keys),
+        state=State(MemoryCounters(), MemoryCache(1, 1), health, keys, closed=_closed(graph)),
         now=0.0,
         model=graph.aliases.get(chat.model, chat.model),
         credential="" if caller is None else "explain",
@@ -67,6 +68,12 @@ def explain(
     )
     end = walk(graph, call)
     return _explanation(graph, call, end)
+
+
+def _closed(graph: Graph) -> dict[str, dict[str, str | None]]:
+    """Providers with keys for some tenants only; that these can be read is taken for granted."""
+    found = {name: only_for_tenants(provider) for name, provider in graph.gateway.providers.items()}
+    return {name: tenants for name, tenants in found.items() if tenants}
 
 
 def first_caller(specs: Iterable[Spec], name: str | None) -> Principal | None:

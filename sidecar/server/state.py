@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,14 +17,17 @@ from ..engine.log import Log
 from ..engine.metrics import Metrics
 from ..engine.open import Stores, open_graph
 from ..engine.records import Records
-from ..engine.reload import Reloader
+from ..engine.reload import Reloader, read_vault
+from ..engine.route import Live
 from ..engine.settle import Settler
 from ..engine.upstream import Upstream
+from ..identity.secrets import resolve
 from ..policy import Loaded
+from ..spec import Secret
 from ..stores.changes import Changes
 from ..stores.health import LiveHealth
 from ..stores.keys import TABLE, read_keys
-from ..stores.memory import MemoryCounters, MemoryKeys
+from ..stores.memory import MemoryCounters
 from ..stores.sqlite import SQLiteLedger
 from ..surfaces.openai_chat import OpenAIChat
 from .chat_route import ChatRoute
@@ -73,24 +77,29 @@ async def running(
     if loaded.policy is None or loaded.graph is None:
         raise RefusedError(loaded.text)
     gateway = loaded.graph.gateway
-    stores = Stores(MemoryCounters(), LiveHealth())
-    live = open_graph(loaded.policy, loaded.graph, stores, environ)
-    if isinstance(live, list):
-        raise RefusedError(loaded.render(live))
     ledger = _open_ledger(gateway.ledger(entry, environ))
+    stores = Stores(MemoryCounters(), LiveHealth(), database=ledger.path)
+    try:
+        changes = await _open_changes(ledger.path, stores)
+        live = await _opened(loaded, stores, environ)
+    except RefusedError:
+        await ledger.close()
+        raise
     metrics = Metrics(ledger, stores.health)
     log = Log(sink or sys.stderr.buffer, time.time)
     holder = Holder(live, metrics, log, time.time)
-    changes = await _open_changes(ledger.path, holder, stores.keys)
     for notice in ledger.notices:
         holder.log("warning", "ledger", {"notice": notice})
     records = Records(ledger, metrics, log if gateway.access_log else None, asyncio.get_running_loop())
     upstream = Upstream()
     chat = ChatRoute(OpenAIChat(), holder, upstream, Settler(records, stores.health))
-    reloader = Reloader(entry, holder, stores, environ)
+    stores.report = holder.log
+    reloader = Reloader(entry, loaded, holder, stores, environ)
     watching = asyncio.create_task(reloader.run(loaded.folders), name="reload")
     watching.add_done_callback(lambda task: _watch_ended(task, holder))
-    fetching = asyncio.create_task(stores.key_sets.run(environ, holder.log), name="jwks")
+    changes.hear("provider_keys", reloader.reopen)
+    read = partial(_secret, stores, environ)
+    fetching = asyncio.create_task(stores.key_sets.run(read, holder.log), name="jwks")
     listening = asyncio.create_task(changes.run(), name="changes")
     for task in (fetching, listening):
         task.add_done_callback(lambda task: _ended(task, holder))
@@ -109,6 +118,22 @@ async def running(
         await log.close()
 
 
+async def _opened(loaded: Loaded, stores: Stores, environ: Mapping[str, str]) -> Live:
+    """The graph with what the vault holds. Raises RefusedError."""
+    problem = await read_vault(stores, environ)
+    if problem is not None or loaded.policy is None or loaded.graph is None:
+        raise RefusedError(problem or loaded.text)
+    live = open_graph(loaded.policy, loaded.graph, stores, environ)
+    if isinstance(live, list):
+        raise RefusedError(loaded.render(live))
+    return live
+
+
+def _secret(stores: Stores, environ: Mapping[str, str], reference: str) -> Secret | None:
+    """A secret that is read while the gateway runs, from the vault as it is then."""
+    return resolve(reference, environ, stores.vault.secret)
+
+
 def _open_ledger(path: Path) -> SQLiteLedger:
     try:
         return SQLiteLedger(path)
@@ -116,14 +141,14 @@ def _open_ledger(path: Path) -> SQLiteLedger:
         raise RefusedError(f"the database {path} cannot be used: {fault}\n") from fault
 
 
-async def _open_changes(path: Path, holder: Holder, keys: MemoryKeys) -> Changes:
+async def _open_changes(path: Path, stores: Stores) -> Changes:
     """Read the tables that others write, now and after each change. While they cannot be read the last state stays."""
 
     async def read() -> None:
-        keys.store(await asyncio.to_thread(read_keys, path))
+        stores.keys.store(await asyncio.to_thread(read_keys, path))
 
     try:
-        changes = Changes(path, holder.log)
+        changes = Changes(path, stores.tell)
         changes.hear(TABLE, read)
         await read()
     except sqlite3.Error as fault:

@@ -63,6 +63,15 @@ MIGRATIONS = (
     CREATE UNIQUE INDEX gateway_keys_name ON gateway_keys (name) WHERE revoked IS NULL;
     """
     + counted("gateway_keys"),
+    """
+    CREATE TABLE provider_keys (
+        name TEXT PRIMARY KEY,
+        sealed BLOB NOT NULL,
+        created REAL NOT NULL,
+        changed REAL NOT NULL
+    ) WITHOUT ROWID;
+    """
+    + counted("provider_keys"),
 )
 """Numbered by place; `PRAGMA user_version` says how many a file has had."""
 
