@@ -42,7 +42,7 @@ class Stores(Struct):
     keys: MemoryKeys = field(default_factory=MemoryKeys)
     key_sets: RemoteKeySets = field(default_factory=RemoteKeySets)
     database: Path | None = None
-    vault: Vault = Vault()
+    vault: Vault = field(default_factory=lambda: Vault({}, {}))
     rests: Remembered = field(default_factory=dict)
     report: Report | None = None
     cache: MemoryCache | None = None

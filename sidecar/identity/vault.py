@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from msgspec import Struct
 
 from ..spec import Secret
 from .secrets import VAULT, LockedError, MissingError, from_file
@@ -76,18 +75,22 @@ class Cipher:
         return None
 
 
-class Vault(Struct, frozen=True):
-    """The vault as it was read: names and ciphertexts. A secret is decrypted when it is asked for."""
+class Vault:
+    """The vault as it was read: names and ciphertexts. A secret is decrypted when it is asked for. No struct: what
+    prints itself would print the environment."""
 
-    sealed: Mapping[str, bytes] = {}
-    environ: Mapping[str, str] = {}
+    __slots__ = ("_environ", "_sealed")
+
+    def __init__(self, sealed: Mapping[str, bytes], environ: Mapping[str, str]) -> None:
+        self._sealed = sealed
+        self._environ = environ
 
     def secret(self, name: str) -> Secret:
         """A secret by its name. Raises LockedError without the right encryption key, and MissingError."""
         try:
-            cipher = Cipher.of(self.environ)
+            cipher = Cipher.of(self._environ)
         except LockedError as fault:
             raise LockedError(f"{VAULT}{name}: {fault}") from None
-        if name not in self.sealed:
+        if name not in self._sealed:
             raise MissingError(f"{VAULT}{name} is not in the vault")
-        return cipher.open(name, self.sealed[name])
+        return cipher.open(name, self._sealed[name])
