@@ -132,7 +132,11 @@ def _text(found: list[Listed]) -> str:
         lines.append(f"{one.name:<32} {_moment(one.created)} {_moment(one.changed)} {one.key:<6} {ends}")
     older = sum(one.key == "older" for one in found)
     rotate = f", {older} under an older key: `sidecar vault rotate`" if older else ""
-    return "\n".join([*lines, f"{len(found)} secrets{rotate}\n"])
+    return "\n".join([*lines, f"{_secrets(len(found))}{rotate}\n"])
+
+
+def _secrets(count: int) -> str:
+    return f"{count} secret{'' if count == 1 else 's'}"
 
 
 def _moment(seconds: float) -> str:
@@ -148,7 +152,7 @@ def _rotate(keys: ProviderKeys, options: argparse.Namespace) -> int:
         count = keys.seal_anew(lambda row: cipher.seal(row.name, cipher.open(row.name, row.sealed)))
     except LockedError as fault:
         return _wrong(f"{fault}: nothing was changed", 1)
-    sys.stdout.write(f"ok: {count} secrets are under the first key of {VARIABLE}\n")
+    sys.stdout.write(f"ok: {_secrets(count)} {'is' if count == 1 else 'are'} under the first key of {VARIABLE}\n")
     return 0
 
 
