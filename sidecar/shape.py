@@ -11,21 +11,23 @@ from .config.diagnostic import Diagnostic
 from .gateway import Gateway
 from .graph import default_edge, successors
 from .link import Linked, pipeline
-from .stages.base import EXECUTE, NEXT, REFUSE, RESPOND, Problem, Scope, StageSpec
+from .stages.base import EXECUTE, NEXT, REFUSE, RESPOND, TERMINALS, Problem, Scope, StageSpec
 
 Edges = Mapping[str, Mapping[str, str]]
 """Node -> outcome -> where it leads."""
 
-_NEEDS = {EXECUTE: ("model",), RESPOND: ("answer",)}
+_NEEDS = {EXECUTE: ("model", "limits"), RESPOND: ("answer",)}
 _WITHOUT = {
     "caller": "before a caller is known",
     "model": "before a model is chosen",
     "answer": "without an answer at hand",
+    "limits": "without the limits of the caller's key",
 }
 _GIVEN = {
     "caller": "put `authenticate` before it: keys' tenants and models count from there on",
     "model": "put a `score` stage before it, also for models that callers name",
     "answer": "only the outcome `hit` of a cache may lead there",
+    "limits": "put a `quota` stage before it: a key has `limits`, and no other stage holds it to them",
 }
 _DEAD = "name it in another stage's `on`, or in the gateway's `pipeline`"
 _ENDLESS = "an edge must lead onwards: to a later stage, `execute`, `respond` or `refuse`"
@@ -35,8 +37,13 @@ _NOWHERE = (
 )
 
 
-def shape_problems(gateway: Linked[Gateway], stages: Sequence[Linked[StageSpec]], scope: Scope) -> list[Diagnostic]:
-    """Loops, nodes that no walk comes to, edges that lead nowhere, stages in an order that cannot work."""
+def shape_problems(
+    gateway: Linked[Gateway], stages: Sequence[Linked[StageSpec]], scope: Scope, *, limits: bool
+) -> list[Diagnostic]:
+    """Loops, nodes that no walk comes to, edges that lead nowhere, stages in an order that cannot work.
+
+    `limits` says that some gateway key has limits of its own, which a stage must look at.
+    """
     order = pipeline(gateway.spec, [s.spec for s in stages])
     if not order:
         return [gateway.finding((), Code.UNKNOWN_NODE, "every stage is switched off: there is nothing to run")]
@@ -52,7 +59,7 @@ def shape_problems(gateway: Linked[Gateway], stages: Sequence[Linked[StageSpec]]
         *judge.loops(order),
         *judge.dead(reached),
         *judge.nowhere([by_name[n] for n in edges if n in reached and n not in following], scope),
-        *judge.order(order[0], reached),
+        *judge.order(order[0], reached, limits),
     ]
 
 
@@ -101,12 +108,14 @@ class _Judge:
                 message = f"nothing follows stage `{linked.spec.node}`: {shown} would lead nowhere"
                 yield self._finding(linked.spec.node, message, _NOWHERE)
 
-    def order(self, entry: str, reached: set[str]) -> Iterator[Diagnostic]:
+    def order(self, entry: str, reached: set[str], limits: bool) -> Iterator[Diagnostic]:
         """The first stages and ends on each way that a walk comes to without what they need."""
         given = {what for name, s in self._by_name.items() if name in reached for what in s.spec.gives.values()}
         for what in _WITHOUT:
             if what == "caller" and what not in given:
                 continue  # nobody is asked who they are: all callers are one
+            if what == "limits" and not limits:
+                continue
             waiting, seen = [(entry, "", "")], set()
             while waiting:
                 name, source, outcome = waiting.pop(0)
@@ -127,6 +136,8 @@ class _Judge:
         if linked is not None and outcome in linked.spec.on:
             message = f"`{outcome}` of stage `{source}` leads to `{name}` {_WITHOUT[what]}"
             return linked.finding(("on", outcome), Code.UNKNOWN_NODE, message, _GIVEN[what])
+        if name in TERMINALS:
+            return self._finding(source, f"stage `{source}` leads to `{name}` {_WITHOUT[what]}", _GIVEN[what])
         return self._finding(name, f"a walk can come to stage `{name}` {_WITHOUT[what]}", _GIVEN[what])
 
     def _finding(self, name: str, message: str, help: str) -> Diagnostic:

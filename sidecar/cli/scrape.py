@@ -1,4 +1,6 @@
-"""`sidecar scrape NAME --from FILE`: the prices that a scraper reads from a saved page. Nothing is written."""
+"""`sidecar scrape NAME --from FILE`: the prices that a scraper reads from a saved page. Nothing is written.
+
+Without `--from` the pages are asked for, and the registry is brought up to date."""
 
 import argparse
 import sys
@@ -11,9 +13,9 @@ from ..scrape.extract import extract
 from ..scrape.finding import Extraction, Row
 from ..scrape.select import problems
 from ..scrape.spec import Scraper
+from ..scrape.specs import FOLDER, find, names
 from .config import read_one
 
-FOLDER = Path("scrapers")
 STDIN = Path("-")
 _PRICES = ("input", "output", "cache_read", "cache_write_5m", "batch_input", "batch_output")
 _SHOWN = {"cache_write_5m": "cache_write"}
@@ -23,16 +25,29 @@ _HEAD = f"{'model':<40} {' '.join(f'{name:>14}' for name in _PRICES)} {'context'
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Which scraper, which page, which format."""
-    parser.add_argument("name", help=f"a file, or the name of one in {FOLDER}/ here or of those that are shipped")
-    parser.add_argument("--from", dest="page", type=Path, required=True, help="the saved page, or `-`: standard input")
-    parser.add_argument("--format", choices=("text", "json"), default="json")
+    parser.add_argument(
+        "name", nargs="?", help=f"a file, or the name of one in {FOLDER}/ here or of those that are shipped"
+    )
+    parser.add_argument("--all", action="store_true", help="those of registry_update, else of all enabled providers")
+    parser.add_argument("--from", dest="page", type=Path, help="a saved page, or `-`: standard input; write nothing")
+    parser.add_argument("--dry-run", action="store_true", help="ask the pages, show what would change, write nothing")
+    parser.add_argument("--accept", action="store_true", help="you have looked: jumps and shrunken pages are true")
+    parser.add_argument("--config", type=Path, default=None, help="gateway.yaml: which registry is brought up to date")
+    parser.add_argument("--format", choices=("text", "json"), help="default: json with --from, else text")
 
 
 def action(options: argparse.Namespace) -> int:
     """0, 1 when the scraper is wrong or something was quarantined, 2 when there is nothing to read."""
-    spec = _find(options.name)
+    if options.page is None:
+        from .scrape_update import update  # it brings an HTTP client
+
+        return update(options)
+    if options.name is None or options.all:
+        sys.stderr.write("sidecar scrape: --from FILE is the page of one scraper: name it\n")
+        return 2
+    spec = find(options.name, Path())
     if spec is None:
-        sys.stderr.write(f"sidecar scrape: no scraper `{options.name}`; there are {', '.join(sorted(_names()))}\n")
+        sys.stderr.write(f"sidecar scrape: no scraper `{options.name}`; there are {', '.join(names(Path()))}\n")
         return 2
     scraper = _load(spec)
     if scraper is None:
@@ -53,22 +68,6 @@ def action(options: argparse.Namespace) -> int:
         ]
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode() + "\n")
     return int(bool(found.findings))
-
-
-def _folders() -> list[Path]:
-    """Where scrapers are: here first, then those of the package."""
-    package = Path(__file__).parent.parent
-    shipped = package / "starter" if (package / "starter").is_dir() else package.parent
-    return [FOLDER, shipped / FOLDER]
-
-
-def _names() -> set[str]:
-    return {path.stem for folder in _folders() for path in folder.glob("*.yaml")}
-
-
-def _find(name: str) -> Path | None:
-    candidates = [Path(name)] if name.endswith((".yaml", ".yml")) else [f / f"{name}.yaml" for f in _folders()]
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def _load(path: Path) -> Scraper | None:

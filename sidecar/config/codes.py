@@ -25,6 +25,8 @@ class Code(StrEnum):
     BAD_CONDITION = "bad-condition"
     BAD_PATTERN = "bad-pattern"
     UNKNOWN_TIER = "unknown-tier"
+    UNKNOWN_RULE = "unknown-rule"
+    UNKNOWN_KEY = "unknown-key"
     UNKNOWN_STRATEGY = "unknown-strategy"
     UNKNOWN_MODEL = "unknown-model"
     BAD_MODEL = "bad-model"
@@ -76,7 +78,7 @@ places are shown.
 """,
     Code.UNKNOWN_KIND: """\
 Every document says what it is with `kind`, and this one is not known. In gateway.yaml, `kind: gateway` may be
-left out.
+left out. Cases (`kind: test`) are no part of a policy: they stand in files named `*_test.yaml`.
 
     kind: policy
     name: route
@@ -138,7 +140,8 @@ configuration is refused rather than served with fewer keys.
     SIDECAR_KEY=gw_... sidecar run
 """,
     Code.WEAK_KEY: """\
-A gateway key has fewer than 16 characters and could be guessed. `sidecar keys create NAME` makes one that cannot.
+A gateway key or an admin key has fewer than 16 characters and could be guessed. `sidecar keys create NAME` makes one
+that cannot.
 """,
     Code.VAULT_LOCKED: """\
 A secret is in the vault, which cannot be read: SIDECAR_ENCRYPTION_KEY is not set, is no Fernet key, or is not the one
@@ -162,6 +165,17 @@ A pattern is not a regular expression that Python's `re` understands.
 """,
     Code.UNKNOWN_TIER: """\
 A tier is named that no classify stage lists under `tiers`.
+""",
+    Code.UNKNOWN_RULE: """\
+A case expects a rule that no classify stage has. `none` stands for no rule at all.
+
+    expect: {rule: short-question}
+""",
+    Code.UNKNOWN_KEY: """\
+A case is asked by a gateway key, or a token's issuer, that the policy does not have. A key that is kept elsewhere is
+made up by saying more of it:
+
+    caller: {key: app, tenant: acme}
 """,
     Code.UNKNOWN_STRATEGY: """\
 A strategy is named that is neither built in (cost, quality, speed, balanced) nor listed under `strategies`.

@@ -12,6 +12,7 @@ from ..config.diagnostic import Diagnostic
 from ..gateway import Provider
 from ..graph import Graph
 from ..identity.jwks import RemoteKeys, RemoteKeySets
+from ..identity.jwt import Tokens
 from ..identity.secrets import resolve
 from ..identity.vault import Vault
 from ..policy import Policy
@@ -19,13 +20,16 @@ from ..providers import ADAPTERS
 from ..providers.base import Target
 from ..registry.index import Model
 from ..spec import Secret, byte_count, seconds
+from ..stages.budget import Budget
 from ..stages.cache import Cache
 from ..stages.fallback import Fallback
-from ..stores.base import State
+from ..stores.base import Principal, State
+from ..stores.budgets import Accounts, Terms
 from ..stores.gate import Gate
 from ..stores.health import BreakerPlan, LiveHealth
 from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
 from .access import Access, Remembered, read_access
+from .admins import admins
 from .callers import gateway_keys, tokens
 from .keyring import Report
 from .retry import Allowance
@@ -45,6 +49,7 @@ class Stores(Struct):
     vault: Vault = field(default_factory=lambda: Vault({}, {}))
     rests: Remembered = field(default_factory=dict)
     report: Report | None = None
+    budgets: Accounts = field(default_factory=Accounts)
     cache: MemoryCache | None = None
     cache_settings: tuple[int, str] | None = None
 
@@ -69,6 +74,18 @@ class Stores(Struct):
         if self.report is not None:
             self.report(level, event, fields)
 
+    def state(self, graph: Graph, issued: Tokens[Principal] | None, access: Access) -> State:
+        """What decisions under this graph read."""
+        return State(
+            counters=self.counters,
+            cache=self.cache_for(next((spec for spec in graph.stages if isinstance(spec, Cache)), Cache())),
+            health=self.health,
+            keys=self.keys,
+            tokens=issued,
+            closed=access.closed,
+            budgets=self.budgets,
+        )
+
     def adopt(self, spec: Fallback) -> None:
         """Take over the bounds on retries and the breakers' settings."""
         self.allowance.share = spec.retry_budget.share / 100
@@ -86,6 +103,11 @@ class Stores(Struct):
         )
 
 
+def terms(graph: Graph) -> list[Terms]:
+    """The budgets of a policy."""
+    return [each for spec in graph.stages if isinstance(spec, Budget) for each in spec.terms]
+
+
 def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[str, str]) -> Live | list[Diagnostic]:
     """The graph with all it needs to serve; or why it cannot. Nothing in use is touched until it all worked."""
 
@@ -94,8 +116,11 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
 
     keys, findings = gateway_keys(policy, read)
     issued, faults = tokens(policy, read, stores.key_sets)
+    findings += faults
+    found, faults = admins(policy, read, environ, keys)
+    findings += faults
     access = read_access(policy.gateway, read, stores.rests, stores.tell)
-    findings += faults + access.findings
+    findings += access.findings
     if findings:
         return findings
     stores.rests = access.rests
@@ -113,19 +138,10 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
     stores.health.providers(access.unready)
     issuers = issued.issuers.values() if issued is not None else ()
     stores.key_sets.use([issuer.keys for issuer in issuers if isinstance(issuer.keys, RemoteKeys)])
-    caches = [spec for spec in graph.stages if isinstance(spec, Cache)]
     limits = graph.gateway.limits
-    state = State(
-        counters=stores.counters,
-        cache=stores.cache_for(caches[0] if caches else Cache()),
-        health=stores.health,
-        keys=stores.keys,
-        tokens=issued,
-        closed=access.closed,
-    )
     return Live(
         graph=graph,
-        state=state,
+        state=stores.state(graph, issued, access),
         routes=routes,
         allowance=stores.allowance,
         body_limit=byte_count(limits.body),
@@ -134,6 +150,7 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
         running_limit=limits.running,
         opened=time(),
         keys=access.in_use,
+        admins=found,
         policy_header=(b"x-sidecar-policy", graph.short_hash.encode()),
     )
 

@@ -13,15 +13,18 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from time import time
 
 from watchfiles import Change, awatch
 
+from ..config.diagnostic import Diagnostic
 from ..graph import Graph
 from ..identity.vault import Vault
 from ..policy import Loaded, load
 from ..stores.provider_keys import ProviderKeys
 from .holder import Holder
-from .open import Stores, open_graph
+from .open import Stores, open_graph, terms
+from .route import Live
 
 DEBOUNCE_MS = 200
 TICK_MS = 30_000
@@ -33,6 +36,8 @@ class Reloader:
     """Watches what the configuration was read from, for as long as `run` runs. `loaded` is what serves."""
 
     def __init__(self, entry: Path, loaded: Loaded, holder: Holder, stores: Stores, environ: Mapping[str, str]) -> None:
+        self.last = holder.last
+        """How the last reading ended, whether it changed anything or not."""
         self._entry = entry
         self._loaded = loaded
         self._holder = holder
@@ -42,6 +47,11 @@ class Reloader:
         self._turn = asyncio.Lock()
         self._stale = False
         """Whether what serves was opened with secrets that are not those of the vault any more."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What the policy in use was read from."""
+        return tuple(self._loaded.sources.texts)
 
     async def run(self, folders: frozenset[Path]) -> None:
         """Watch until `stop`. The folders watched follow what the configuration includes, and what is put in their
@@ -67,7 +77,8 @@ class Reloader:
             folders = wanted
 
     async def reload(self) -> frozenset[Path]:
-        """Read everything again; swap, refuse, or leave alone. Returns the folders to watch."""
+        """Read everything again; swap, refuse, or leave alone. Returns the folders to watch. Who comes meanwhile waits:
+        what was read first must not take the place of what was read last."""
         async with self._turn:
             return await self._reload()
 
@@ -86,13 +97,14 @@ class Reloader:
         loaded = await asyncio.to_thread(load, self._entry, self._environ, strict=True)
         self._holder.read_registry(loaded.registry_problem)
         if loaded.policy is None or loaded.graph is None:
-            self._holder.refuse(loaded.text)
+            self.last = self._holder.refuse(loaded.text)
         elif self._same(loaded.graph) and not self._stale:
-            self._holder.unchanged()
+            self.last = self._holder.unchanged()
         elif (refused := await self._open(loaded)) is not None:
-            self._holder.refuse(refused)
+            self.last = self._holder.refuse(refused)
         else:
             self._stale = False
+            self.last = self._holder.last
         return loaded.folders
 
     def _same(self, graph: Graph) -> bool:
@@ -108,15 +120,22 @@ class Reloader:
         self._stop.set()
 
     async def _open(self, loaded: Loaded) -> str | None:
-        """Serve with what was loaded and what the vault holds; or why that cannot be."""
-        before = self._stores.vault
+        """Serve with what was loaded, what the vault holds and what was spent; or why that cannot be."""
+        budgets, before = self._stores.budgets, self._stores.vault
         problem = await read_vault(self._stores, self._environ)
         if problem is not None or loaded.policy is None or loaded.graph is None:
             return problem
-        live = open_graph(loaded.policy, loaded.graph, self._stores, self._environ)
-        if isinstance(live, list):
+        try:
+            await budgets.recall(terms(loaded.graph), time())
+        except sqlite3.Error as fault:
+            live: Live | list[Diagnostic] | str = f"what budgets have spent cannot be read: {fault}\n"
+        else:
+            live = open_graph(loaded.policy, loaded.graph, self._stores, self._environ)
+        if not isinstance(live, Live):
             self._stores.vault = before
-            return loaded.render(live)
+            budgets.abandon()
+            return live if isinstance(live, str) else loaded.render(live)
+        budgets.adopt(terms(loaded.graph))
         if loaded is self._loaded:
             self._holder.renew(live)
         else:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from ..graph import Graph
+from ..identity.admins import Admins
 from ..providers.base import Adapter, Target
 from ..registry.index import Model
 from ..stores.base import State
@@ -45,5 +46,6 @@ class Live(Struct, frozen=True):
     running_limit: int
     opened: float
     keys: Mapping[str, Sequence[KeyInUse]]
+    admins: Admins
     policy_header: tuple[bytes, bytes]
     """`x-sidecar-policy`, which is on every response."""

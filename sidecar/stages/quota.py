@@ -71,6 +71,7 @@ class Quota(StageSpec, frozen=True, tag="quota"):
     kind: ClassVar[str] = "quota"
     outcomes: ClassVar = {"allowed": EXECUTE, "limited": REFUSE}
     needs: ClassVar = ("caller", "model")
+    gives: ClassVar = {"allowed": "limits"}
     beside: ClassVar = "fallback"
 
     def problems(self, scope: Scope) -> list[Problem]:
