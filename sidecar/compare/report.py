@@ -43,7 +43,7 @@ def as_text(found: Comparison) -> str:
             lines.append(printable(_headed(change)))
         lines += [f"  {printable(line)}" for line in _change_lines(change)]
     if not found.differs:
-        lines.append(_nothing(found))
+        return "\n".join([*lines, _nothing(found), ""])
     for effect in found.effects:
         lines.append(printable(_moved(effect)))
         for move in effect.moves[:_MOST_MOVES]:
@@ -73,7 +73,7 @@ def as_github(found: Comparison) -> str:
     for change in found.changes:
         place = found.new.source.place(change.place or entry)
         lines.append(github_command("notice", place, "policy change", f"{_headed(change)}: {_sentence(change)}"))
-    for effect in found.effects:
+    for effect in found.effects if found.differs else ():
         level = "warning" if effect.refused else "notice"
         cost = f"; cost {_cost(effect.cost)}" if effect.cost is not None else ""
         lines.append(github_command(level, found.new.source.place(entry), "policy effect", _moved(effect) + cost))
@@ -120,7 +120,7 @@ def _policies(found: Comparison) -> str:
 def _nothing(found: Comparison) -> str:
     if found.old.graph.hash == found.new.graph.hash:
         return "no semantic difference"
-    return "no semantic difference: the hashes differ in where figures are from, or in how defaults are written"
+    return "no semantic difference: only the order of documents, or where figures are from, is another"
 
 
 def _headed(change: Change) -> str:
@@ -193,6 +193,8 @@ def _cost(cost: Cost) -> str:
     if not cost.requests:
         return "not known: no request has a price on both sides"
     old, new = (_usd(spread, cost.requests) for spread in (cost.old, cost.new))
+    if cost.old == cost.new:
+        return f"of 1,000 requests {old} USD, as before"
     percents = [_percent(a, b) for a, b in zip(_all(cost.old), _all(cost.new), strict=True)]
     change = f"{percents[1]:+.1f} %" if percents[1] is not None else "from nothing"
     known = [percent for percent in percents if percent is not None]
