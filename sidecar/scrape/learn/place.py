@@ -1,0 +1,43 @@
+"""A place on a page where a price list may stand: a table of the vocabulary that has no fields yet."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ..finding import QuarantineError
+from ..select import Page
+from ..spec import Html, Island, Json, Markdown
+from ..table import Grid
+
+MOST = 600
+"""Ways that are tried on one page."""
+
+MOST_LINES = 3000
+"""Rows of one place that are looked at."""
+
+Keys = dict[str, Any]
+"""A table's keys as YAML has them, without `fields`."""
+
+
+class Place(Struct, frozen=True):
+    """Ways to select one table of the page, the one that outlives most redesigns first; `where` is for people.
+
+    `alone` selects this table and no other: where it holds nothing, no way is tried.
+    """
+
+    ways: Sequence[Keys]
+    where: str
+    alone: Keys | None = None
+
+
+def grids(page: Page, keys: Keys) -> list[Grid]:
+    """What a way selects; nothing where it cannot be used."""
+    try:
+        table = msgspec.convert({**keys, "fields": {"id": {"value": "x"}}}, Html | Markdown | Json | Island)
+        found = page.grids(table)
+    # A selector made of a page's own words may be one that parsel refuses.
+    except (msgspec.ValidationError, QuarantineError, ValueError, RecursionError):
+        return []
+    return [each for each in found if each.lines and len(each.lines) <= MOST_LINES]
