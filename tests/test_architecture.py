@@ -37,7 +37,7 @@ LIBRARIES = {
     "jwt": "identity/jwt.py",
     "litestar": "server/",
     "msgspec": "",
-    "parsel": "scrape/select.py",
+    "parsel": ("scrape/select.py", "scrape/learn/"),
     "prometheus_client": "engine/metrics.py",
     "sqlite_utils": "stores/database.py",
     "tenacity": "engine/retry.py",

@@ -14,9 +14,7 @@ from ..scrape.learn.known import Known
 from ..scrape.learn.propose import learn
 from ..scrape.learn.text import as_yaml, refusal
 from ..scrape.spec import Scraper
-from .saved import read_page
-
-_SHOWN = {"cache_write": "cache_write_5m"}
+from .saved import fields_of, read_page
 
 
 def learned(options: argparse.Namespace, like: Scraper | None) -> int:
@@ -25,7 +23,11 @@ def learned(options: argparse.Namespace, like: Scraper | None) -> int:
     if data is None:
         return 2
     today = datetime.now(UTC).date()
-    cards = load(options.registry).catalogue.models
+    registry = load(options.registry)
+    if registry.problem is not None:
+        sys.stderr.write(f"sidecar scrape: {registry.problem}\n")
+        return 2
+    cards = registry.catalogue.models
     if options.provider is not None and not any(card.provider == options.provider for card in cards):
         providers = ", ".join(sorted({card.provider for card in cards}))
         sys.stderr.write(f"sidecar scrape: no model of `{options.provider}` is known; there are {providers}\n")
@@ -60,4 +62,4 @@ def _rows(path: Path) -> list[dict[str, Any]] | None:
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         sys.stderr.write(f"sidecar scrape: {path}: {fault}\n")
         return None
-    return None if rows is None else [{_SHOWN.get(key, key): value for key, value in row.items()} for row in rows]
+    return None if rows is None else [fields_of(row) for row in rows]

@@ -160,9 +160,7 @@ def _assigned(rows: Sequence[_Row], sheet: Sheet, name: int | None) -> dict[str,
 
 def _agrees(row: _Row, field: str, spot: Spot) -> bool | None:
     """Whether a row gives a field as it is known; None when it does not give it."""
-    given = [
-        value for words, unit, value in _readings(row.line, spot.at) if unit == spot.unit and words in spot.words
-    ]
+    given = [value for words, unit, value in _readings(row.line, spot.at) if unit == spot.unit and words in spot.words]
     return any(same(value, row.model.figures[field]) for value in given) if given else None
 
 
@@ -188,9 +186,10 @@ def _where(rows: Sequence[_Row], spots: Mapping[str, Spot], sheet: Sheet, name: 
     used = {spot.at for spot in spots.values()} | {name}
     for at, keys in enumerate(sheet.columns) if rest else ():
         mine = {str(row.line.cells[at]) for row in good}
-        if at not in used and "nth" not in keys and len(mine) == 1 and len(literal(min(mine)) or "") in range(1, 300):
-            if not mine & {str(row.line.cells[at]) for row in rest}:
-                return {at: mine.pop()}
+        if at in used or "nth" in keys or len(mine) != 1 or not 0 < len(literal(min(mine))) <= _MOST_PATTERN:
+            continue
+        if not mine & {str(row.line.cells[at]) for row in rest}:
+            return {at: mine.pop()}
     return {}
 
 

@@ -43,7 +43,9 @@ class Known:
     def add(self, provider: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Models as an earlier extraction had them, where the cards have none: `{"id": ..., "input": ...}`."""
         for row in rows:
-            figures = {name: float(value) for name in FIELDS if isinstance(value := row.get(name), int | float) and value}
+            figures = {
+                name: float(value) for name in FIELDS if isinstance(value := row.get(name), int | float) and value
+            }
             name = row.get("id")
             if isinstance(name, str) and {"input", "output"} <= figures.keys() and self.exact(name) is None:
                 self._take([name], Model(name, provider, figures))

@@ -41,7 +41,9 @@ _UNITS = {
     "1M": r"(?i)per 1M tokens|per million tokens|per 1 million tokens|/ ?1M tokens|/ ?MTok|MTok = Million tokens",
     "1K": r"(?i)per 1K tokens|per 1,000 tokens|per thousand tokens|/ ?1K tokens",
 }
-_URL = re.compile(r"""(?m)^URL Source: (https?://\S+)|<link[^>]{0,200}rel="canonical"[^>]{0,80}href="(https?://[^"\s]+)""")
+_URL = re.compile(
+    r"""(?m)^URL Source: (https?://\S+)|<link[^>]{0,200}rel="canonical"[^>]{0,80}href="(https?://[^"\s]+)"""
+)
 
 
 class Difference(Struct, frozen=True):
@@ -171,7 +173,9 @@ def _table(found: _Found) -> dict[str, Any]:
     if found.keys.get("header"):
         old = [f"c{at}" for at in range(1, len(found.keys["header"]) + 1)]
         new = dict(zip(old, found.keys["header"], strict=True))
-        fields = {name: {**how, "column": new.get(how.get("column", ""), how.get("column"))} for name, how in fields.items()}
+        fields = {
+            name: {**how, "column": new.get(how.get("column", ""), how.get("column"))} for name, how in fields.items()
+        }
     return {**found.keys, **found.fit.extra, "fields": fields}
 
 

@@ -26,7 +26,7 @@ _ATTRIBUTE = re.compile(r"""\b([A-Za-z][\w-]*)="([^"{}<>]{1,60})\"""")
 
 
 class _List(Struct, frozen=True):
-    """A list of records: the query that yields it, its header where records are lists, and what tells it from others."""
+    """A list of records: its query, its header where records are lists, and what tells it from other lists."""
 
     query: str
     header: tuple[str, ...]
@@ -120,7 +120,7 @@ def _lists(data: Any) -> list[_List]:
     """The lists of records in a document. Some pages write each value as `[type, value]`: those are seen through."""
     tagged = _is_tagged(data)
     plain = _untagged(data) if tagged else data
-    guards = ()
+    guards: tuple[str, ...] = ()
     if isinstance(plain, dict):
         step = "[1]" if tagged else ""
         guards = tuple(
@@ -179,9 +179,12 @@ def _query(path: Sequence[str | None], rows: list[Any], tagged: bool) -> tuple[s
     if not tagged and all(len(key) == 1 for key in keys):
         return query, ()
     inner = ", ".join(
-        f"{_key(key[-1] if len(key) == 1 else '_'.join(key))}: {'.'.join(f'{_key(k)}{step}' for k in key)}" for key in keys
+        f"{_key(key[-1] if len(key) == 1 else '_'.join(key))}: {'.'.join(f'{_key(k)}{step}' for k in key)}"
+        for key in keys
     )
-    return (f"map(&[1].{{{inner}}}, {query})" if tagged else f"{query}{'' if query.endswith('[]') else '[]'}.{{{inner}}}"), ()
+    return (
+        f"map(&[1].{{{inner}}}, {query})" if tagged else f"{query}{'' if query.endswith('[]') else '[]'}.{{{inner}}}"
+    ), ()
 
 
 def _flat(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
@@ -193,11 +196,17 @@ def _flat(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
             path, value = waiting.pop()
             if isinstance(value, dict) and len(path) < 3:
                 waiting += [((*path, key), child) for key, child in list(value.items())[:60] if isinstance(key, str)]
-            elif path and isinstance(value, str | int | float) and not isinstance(value, bool):
-                if not isinstance(value, str) or len(value) <= _SHORT:
-                    found[path] = found.get(path, 0) + 1
+            elif path and _scalar(value):
+                found[path] = found.get(path, 0) + 1
     often = sorted((path for path in found if 2 * found[path] > len(rows[:50])), key=lambda path: -_figure(rows, path))
-    return sorted(often[:_MOST_KEYS // 2])
+    return sorted(often[: _MOST_KEYS // 2])
+
+
+def _scalar(value: Any) -> bool:
+    """Whether a value may be a name or a figure."""
+    if isinstance(value, str):
+        return len(value) <= _SHORT
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _figure(rows: Sequence[dict[str, Any]], path: tuple[str, ...]) -> float:
@@ -218,7 +227,8 @@ def _key(key: str) -> str:
 def _is_tagged(data: Any) -> bool:
     values = list(data.values()) if isinstance(data, dict) else []
     return bool(values) and all(
-        isinstance(v, list) and 1 <= len(v) <= 2 and isinstance(v[0], int) and not isinstance(v[0], bool) for v in values
+        isinstance(v, list) and 1 <= len(v) <= 2 and isinstance(v[0], int) and not isinstance(v[0], bool)
+        for v in values
     )
 
 

@@ -8,8 +8,8 @@ from ...config.render import printable
 from .propose import NOWHERE, Learned, Proposal
 
 SCHEMA = "../schemas/scraper.schema.json"
-_PLAIN = re.compile(r"[A-Za-z_./][\w ./()-]*[\w)]|[A-Za-z_]")
-_WORDS = frozenset("true false null yes no on off y n ~".split())
+_PLAIN = re.compile(r"[A-Za-z_][\w ./()-]*[\w)]|[A-Za-z_]")
+_WORDS = frozenset(["true", "false", "null", "yes", "no", "on", "off", "y", "n"])
 _WIDE = 110
 _SHOWN = 12
 
@@ -84,14 +84,14 @@ def _flow(value: Any) -> str:
     return _scalar(value)
 
 
-def _scalar(value: Any) -> str:
+def _scalar(value: str | float | bool | None) -> str:
     """A text plain where YAML cannot take it for anything else, then in single quotes, then as JSON."""
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
     if isinstance(value, int | float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
-        return str(value)
+        return value
     if value.isprintable() and value.isascii():
         return "'" + value.replace("'", "''") + "'"
     return json.dumps(value)
