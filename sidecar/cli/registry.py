@@ -5,6 +5,7 @@ import os
 import sqlite3
 import sys
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..registry.versions import rollback, versions, written
 from .config import default_path, read
 
 _MOST_ROWS = 50
+_CHANGELOG = "SELECT ts, action, model, field, old, new, reason FROM registry_changelog ORDER BY id DESC LIMIT ?"
 _NAMED = "`bundled`, `current`, `backup`, a version by number (1 is the newest) or by time, or a file"
 
 
@@ -156,7 +158,8 @@ def _history(used: _InUse, form: str) -> int:
         mark = "*" if row["current"] else " "
         sys.stdout.write(f"{mark}{row['version']:>3}  {row['written']}  {printable(str(row['changes']))}\n")
     for entry in entries:
-        sys.stdout.write("     " + printable("  ".join(f"{key} {value}" for key, value in entry.items())) + "\n")
+        said = "{ts}  {action} {model} {field}: {old} -> {new}  {reason}".format_map(entry)
+        sys.stdout.write(f"      {printable(said).rstrip()}\n")
     sys.stdout.write(f"{len(rows)} versions of {used.file}; * is what it holds\n")
     return 0
 
@@ -166,10 +169,14 @@ def _changelog(database: Path) -> list[dict[str, Any]]:
     try:
         with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as db:
             db.row_factory = sqlite3.Row
-            rows = db.execute("SELECT * FROM registry_changelog ORDER BY rowid DESC LIMIT ?", (_MOST_ROWS,)).fetchall()
+            rows = db.execute(_CHANGELOG, (_MOST_ROWS,)).fetchall()
     except sqlite3.Error:
         return []
-    return [dict(row) for row in rows]
+    return [{**row, "ts": _time(row["ts"])} for row in map(dict, rows)]
+
+
+def _time(ts: float) -> str:
+    return datetime.fromtimestamp(ts, UTC).isoformat(timespec="seconds")
 
 
 def _rollback(file: Path, name: str) -> int:

@@ -57,8 +57,8 @@ def written(version: Path) -> datetime:
 def rollback(path: Path, version: Path, keep: int = KEEP) -> Path:
     """Make a kept version the content of `path` again; what stood there becomes the backup.
 
-    Returns the version that was written: going back is a change like any other, and can be taken back. Raises OSError, and
-    ValueError when the version is no catalogue.
+    Returns the version that was written: going back is a change like any other, and can be taken back. Raises
+    OSError, and ValueError when the version is no catalogue.
     """
     return replace(path, version.read_bytes(), keep)
 

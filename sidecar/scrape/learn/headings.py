@@ -5,16 +5,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ..select import Page
-from ..spec import Field, Markdown
-from ..table import markdown_grids, plain
+from ..table import captions
 from .place import Keys, Place
 from .sheet import literal
 
-_HEADING = re.compile(r"(?m)^#{1,6} +(.*?)[ #]*$")
 _TABS = re.compile(r"(?m)^(?:\[[^\[\]\n]{1,30}\]\([^()\s]*\)[ \t]*){2,}")
 _TAB = re.compile(r"\[([^\[\]\n]{1,30})\]\(")
 _MOST_HEADINGS = 150
-_ANY = Field(value="any")
 _SHAPES: tuple[Keys, ...] = ({}, {"header_row": 2}, {"transpose": True})
 
 
@@ -22,16 +19,14 @@ def markdown_places(page: Page) -> Iterator[Place]:
     """Every table with a heading above it, in all shapes that a table may have."""
     if page.type != "markdown":
         return
-    headings = list(dict.fromkeys(plain(text) for text in _HEADING.findall(page.text)))
     holding: dict[str, list[str]] = {}
-    for heading in headings[:_MOST_HEADINGS]:
-        found = markdown_grids(page.text, Markdown(fields={"id": _ANY}, heading=literal(heading) or "^$"))
-        if found:
-            holding[heading] = [_caption(grid.section) for grid in found]
-    for heading, captions in holding.items():
+    for heading, caption in captions(page.text):
+        if heading in holding or len(holding) < _MOST_HEADINGS:
+            holding.setdefault(heading, []).append(caption)
+    for heading, before in holding.items():
         for shape in _SHAPES:
-            base: Keys = {"from": "markdown", "heading": literal(heading), **shape}
-            ways = [base, *({**base, "caption": literal(text)} for text in dict.fromkeys(captions) if text)]
+            base: Keys = {"from": "markdown", "heading": literal(heading) or "^$", **shape}
+            ways = [base, *({**base, "caption": literal(text)} for text in dict.fromkeys(before) if text)]
             yield Place([way for way in ways if _short(way)], f"below `{heading[:60]}`")
     yield from _sections(page, list(holding))
 
@@ -49,10 +44,6 @@ def _sections(page: Page, headings: list[str]) -> Iterator[Place]:
                 panes = rf"\[({'|'.join(map(literal, often))})\]\("
                 ways += [{**ways[0], "panes": panes, "pane": label, "first": often[0]} for label in often]
             yield Place([way for way in ways if _short(way)], f"below headings like `{pattern}`")
-
-
-def _caption(section: str) -> str:
-    return plain(next((line for line in reversed(section.splitlines()) if line.strip()), ""))
 
 
 def _short(way: Keys) -> bool:

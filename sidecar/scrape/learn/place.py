@@ -11,8 +11,11 @@ from ..select import Page
 from ..spec import Html, Island, Json, Markdown
 from ..table import Grid
 
-MOST = 600
-"""Ways that are tried on one page."""
+MOST, LEAST = 600, 20
+"""Ways that are tried on one page: each reads all of it, so a large page gets fewer."""
+
+MOST_READ = 256 * 2**20
+"""Characters that all ways together read."""
 
 MOST_LINES = 3000
 """Rows of one place that are looked at."""
@@ -30,6 +33,11 @@ class Place(Struct, frozen=True):
     ways: Sequence[Keys]
     where: str
     alone: Keys | None = None
+
+
+def ways(page: Page) -> int:
+    """How many ways may be tried on a page."""
+    return max(LEAST, min(MOST, MOST_READ // max(1, len(page.text))))
 
 
 def grids(page: Page, keys: Keys) -> list[Grid]:

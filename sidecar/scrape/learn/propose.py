@@ -20,7 +20,7 @@ from .fit import Fit, fit, same
 from .headings import markdown_places
 from .known import Known
 from .naming import Naming
-from .place import MOST, Keys, Place, grids
+from .place import Keys, Place, grids, ways
 from .records import html_islands, json_lists, markdown_islands
 from .sheet import literal, sheet
 from .tables import html_tables
@@ -133,6 +133,7 @@ def _worth(trial: Proposal) -> tuple[int, int, int, int]:
 def _fits(page: Page, known: Known, namings: Sequence[Naming], looked: Counter[str]) -> Iterator[_Found]:
     """Every way of every place in which known prices stand."""
     tried: set[bytes] = set()
+    most = ways(page)
     for kind, place in _places(page, known):
         looked[kind] += 1
         if place.alone is not None and fit(sheet(grids(page, place.alone)), known, namings) is None:
@@ -142,7 +143,7 @@ def _fits(page: Page, known: Known, namings: Sequence[Naming], looked: Counter[s
             if key in tried:
                 continue
             tried.add(key)
-            if len(tried) > MOST:
+            if len(tried) > most:
                 return
             fitted = fit(sheet(grids(page, keys)), known, namings)
             if fitted is not None and fitted.agreeing:
