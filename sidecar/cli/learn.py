@@ -11,7 +11,7 @@ import msgspec
 from ..registry.card import ModelCard
 from ..registry.load import load
 from ..scrape.learn.known import Known
-from ..scrape.learn.propose import learn
+from ..scrape.learn.propose import LARGEST, learn
 from ..scrape.learn.text import as_yaml, refusal
 from ..scrape.spec import Scraper
 from .saved import fields_of, read_page
@@ -19,7 +19,7 @@ from .saved import fields_of, read_page
 
 def learned(options: argparse.Namespace, like: Scraper | None) -> int:
     """0 with a proposal on standard output, 1 when no known prices were found, 2 when there is nothing to read."""
-    data = read_page(options.learn)
+    data = read_page(options.learn, LARGEST)
     if data is None:
         return 2
     today = datetime.now(UTC).date()

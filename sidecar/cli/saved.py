@@ -14,21 +14,19 @@ _SHOWN = {"cache_write_5m": "cache_write"}
 """The short retention is the one that every provider with a price for writes has: the plain name is its."""
 
 
-def read_page(path: Path) -> bytes | None:
+def read_page(path: Path, most: int = MAX_BYTES) -> bytes | None:
     """All bytes of a file or of standard input; None when it cannot be read or is too large, which is said."""
     try:
         if path == STDIN:
-            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+            data = sys.stdin.buffer.read(most + 1)
         else:
             with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
+                data = file.read(most + 1)
     except OSError as fault:
         sys.stderr.write(f"sidecar scrape: {path}: {(fault.strerror or str(fault)).lower()}\n")
         return None
-    if len(data) > MAX_BYTES:
-        sys.stderr.write(
-            f"sidecar scrape: {path}: larger than {MAX_BYTES // 2**20} MiB, the largest page that is read\n"
-        )
+    if len(data) > most:
+        sys.stderr.write(f"sidecar scrape: {path}: larger than {most // 2**20} MiB, the largest page that is read\n")
         return None
     return data
 

@@ -212,9 +212,23 @@ def test_records_in_the_page_are_learned_through_what_wraps_them() -> None:
     assert found.document["sources"][0]["tables"][0]["xpath"] == '//script[@id="d"]/text()'
 
 
-TAGS = ["<div>", "</div>", "<table>", "<tr>", "<td>", "</td>", "</table>", "GPT-4o", "$2.50", "$10", "o3", "$2", "$8",
-        "<script>", "</script>", '{"a": [', "]", "<td colspan=99999>", "'", '"', "&quot;", "\n# x\n", "| ",
-        "|---|---|\n",        "<html>", "[1, [[0, ", "\\", "rows={[", "<A b=\"c\" ", "$2$3", "1e999", "<h3>", "\x00", "\u200b"]  # fmt: skip
+TAGS = [
+    *("<div>", "</div>", "<table>", "<tr>", "<td>", "</td>", "</table>", "GPT-4o", "$2.50", "$10", "o3", "$2", "$8"),
+    *(
+        "<script>",
+        "</script>",
+        '{"a": [',
+        "]",
+        "<td colspan=99999>",
+        "'",
+        '"',
+        "&quot;",
+        "\n# x\n",
+        "| ",
+        "|---|---|\n",
+    ),
+    *("<html>", "[1, [[0, ", "\\", "rows={[", '<A b="c" ', "$2$3", "1e999", "<h3>", "\x00", "\u200b"),
+]
 
 
 @settings(max_examples=150, deadline=None)

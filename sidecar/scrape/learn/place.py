@@ -18,7 +18,7 @@ MOST_READ = 256 * 2**20
 """Characters that all ways together read."""
 
 MOST_LINES = 3000
-"""Rows of one place that are looked at."""
+"""Rows of one place that are looked at, of all its tables together."""
 
 Keys = dict[str, Any]
 """A table's keys as YAML has them, without `fields`."""
@@ -48,4 +48,11 @@ def grids(page: Page, keys: Keys) -> list[Grid]:
     # A selector made of a page's own words may be one that parsel refuses.
     except (msgspec.ValidationError, QuarantineError, ValueError, RecursionError):
         return []
-    return [each for each in found if each.lines and len(each.lines) <= MOST_LINES]
+    kept: list[Grid] = []
+    left = MOST_LINES
+    for each in found:
+        left -= len(each.lines)
+        if left < 0:
+            break
+        kept += [each] if each.lines else []
+    return kept

@@ -25,6 +25,9 @@ from .records import html_islands, json_lists, markdown_islands
 from .sheet import literal, sheet
 from .tables import html_tables
 
+LARGEST = 4 * 2**20
+"""Bytes of a page that is learned from: it is read many times over."""
+
 ENOUGH = 0.5
 """Confidence from which on something is proposed."""
 

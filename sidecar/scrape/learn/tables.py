@@ -12,14 +12,16 @@ from .place import Keys, Place
 _LABELS = 6
 _MOST_ANCESTORS = 12
 _MOST_TABLES = 120
+_TOO_MANY = 1000
 _NO_LABEL = frozenset({"class", "style", "props", "uid", "prefix", "ssr", "opts", "href", "src", "client"})
 
 
 def html_tables(page: Page) -> Iterator[Place]:
     """Every table with cells: one or two rows of header, models in rows or in columns."""
-    if page.html is None:
+    found = [] if page.html is None else page.html.xpath("//table")
+    if len(found) > _TOO_MANY:
         return
-    for index, table in enumerate(page.html.xpath("//table")[:_MOST_TABLES], 1):
+    for index, table in enumerate(found[:_MOST_TABLES], 1):
         rows = [_texts(row) for row in table.xpath("(.//tr)[position() <= 60]")]
         if len(rows) < 2:
             continue
