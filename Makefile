@@ -25,6 +25,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/sidecar schema --check
 	$(BIN)/sidecar validate gateway.yaml examples --deny-warnings
+	$(BIN)/sidecar test gateway.yaml examples
 
 test: $(STAMP) lint  ## lint, types, schemas, architecture and all tests
 	$(BIN)/pytest -n auto

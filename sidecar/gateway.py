@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from .identity.admins import Role
 from .registry.override import ModelSpec
+from .schedule import Cron, check
 from .spec import URL, Count, Duration, Name, Port, SecretRef, Size, Spec
 
 Protocol = Literal["openai", "anthropic", "google", "ollama"]
@@ -28,12 +30,25 @@ class Listen(Spec, frozen=True):
     port: Port = 8787
 
 
+class ProviderKey(Spec, frozen=True):
+    """One of a provider's keys. Those without a tenant share the requests by weight. A tenant with keys of its own is
+    served with these and no others, and nobody else is."""
+
+    secret: SecretRef
+    weight: Annotated[int, Meta(ge=1, le=1000, description="Its share of the requests, by the others' weights.")] = 1
+    tenant: Annotated[Name, Meta(description="Whose own key it is; everybody's when absent.")] | None = None
+
+
 class Provider(Spec, frozen=True):
     """One upstream. Its name is what models refer to; `protocol` says which wire it speaks."""
 
     protocol: Protocol
     base_url: Annotated[URL, Meta(description="What the provider's own SDK calls its base URL.")] | None = None
     api_key: SecretRef | None = None
+    keys: Annotated[
+        tuple[ProviderKey, ...],
+        Meta(max_length=100, description="Several keys in place of `api_key`: shared by weight, or tenants' own."),
+    ] = ()
     headers: Annotated[dict[HeaderName, str], Meta(description="Sent with every request; no secrets here.")] = {}
     enabled: Annotated[bool, Meta(description="False takes the provider and its models out.")] = True
     concurrency: Annotated[int, Meta(ge=1, le=100_000, description="Calls at once; no bound when absent.")] | None = (
@@ -41,6 +56,13 @@ class Provider(Spec, frozen=True):
     )
     queue: Annotated[Count, Meta(description="Calls that may wait for one of those places.")] = 100
     queue_wait: Annotated[Duration, Meta(description="How long a call waits before the next model is tried.")] = "10s"
+
+    @property
+    def every_key(self) -> list[tuple[tuple[str | int, ...], ProviderKey]]:
+        """All its keys, each with its place in the provider: those of `keys`, or the one of `api_key`."""
+        if self.api_key is not None:
+            return [(("api_key",), ProviderKey(self.api_key))]
+        return [(("keys", index, "secret"), key) for index, key in enumerate(self.keys)]
 
     @property
     def url(self) -> str:
@@ -66,6 +88,43 @@ class Cors(Spec, frozen=True):
     origins: tuple[Annotated[str, Meta(max_length=256)], ...] = ()
 
 
+class RegistryUpdate(Spec, frozen=True):
+    """Prices from the providers' own pages, on schedule. Nothing is asked for unless this block is there."""
+
+    enabled: Annotated[bool, Meta(description="False: only when someone asks.")] = True
+    schedule: Cron = "0 3 * * *"
+    jitter: Annotated[Duration, Meta(description="Up to so much later, so that not all come at once.")] = "10m"
+    scrapers: Annotated[
+        tuple[Name, ...],
+        Meta(description="By name; none: those of enabled providers, and the second opinions."),
+    ] = ()
+    add_models: Annotated[bool, Meta(description="Take in models that the registry does not have.")] = False
+    keep: Annotated[int, Meta(ge=1, le=1000, description="Versions of models.json to keep.")] = 10
+
+    def __post_init__(self) -> None:
+        check(self.schedule)
+
+
+class AdminKey(Spec, frozen=True):
+    """One key of the admin API: exactly one of `hash` (sha256:<64 hex>) and `secret` (where the text is found)."""
+
+    name: Name
+    hash: Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+    secret: SecretRef | None = None
+    role: Annotated[
+        Role, Meta(description="viewer reads; operator also makes and revokes keys and reloads; admin may all.")
+    ] = "admin"
+
+
+class Admin(Spec, frozen=True):
+    """Who may use the admin API under /api: keys of its own, which open no model."""
+
+    keys: Annotated[
+        tuple[AdminKey, ...], Meta(description="Admin keys; without any, the one in SIDECAR_ADMIN_KEY is.")
+    ] = ()
+    token_ttl: Annotated[Duration, Meta(description="How long a token of /api/auth/token is good.")] = "15m"
+
+
 class Gateway(Spec, frozen=True, tag_field="kind", tag="gateway"):
     """The gateway: everything has a default but the providers."""
 
@@ -78,9 +137,11 @@ class Gateway(Spec, frozen=True, tag_field="kind", tag="gateway"):
     )
     pipeline: Annotated[tuple[Name, ...], Meta(description="Order of the stages; the default order when empty.")] = ()
     registry: Annotated[Path, Meta(description="A models.json instead of the bundled one.")] | None = None
+    registry_update: RegistryUpdate | None = None
     database: Annotated[Path, Meta(description="The ledger's SQLite file, relative to this file.")] = "sidecar.db"
     limits: Limits = Limits()
     cors: Cors = Cors()
+    admin: Admin = Admin()
     access_log: Annotated[bool, Meta(description="One JSON line a request on standard error.")] = True
 
     def ledger(self, entry: pathlib.Path, environ: Mapping[str, str]) -> pathlib.Path:
@@ -88,3 +149,9 @@ class Gateway(Spec, frozen=True, tag_field="kind", tag="gateway"):
         `database`."""
         url = environ.get("SIDECAR_DATABASE_URL", "")
         return entry.parent / (url.removeprefix("sqlite:///") or self.database)
+
+    def catalogue(self, entry: pathlib.Path, environ: Mapping[str, str]) -> pathlib.Path:
+        """The models.json that updates write: `registry`, else the one beside the ledger."""
+        if self.registry is not None:
+            return entry.parent / self.registry
+        return self.ledger(entry, environ).with_name("models.json")

@@ -24,15 +24,18 @@ from .graph import Graph, compile_graph
 from .link import Absent, Linked, declared_keys, key_problems, link_problems, pipeline
 from .registry.index import Registry
 from .registry.load import load as load_registry
-from .registry.override import merge
+from .registry.load import newest
+from .registry.override import ModelSpec, merge
 from .shape import shape_problems
 from .spec import Spec
 from .stages import STAGES
 from .stages.base import PartSpec, Problem, Scope, StageSpec
 from .stages.classify import Classify
 from .stages.keys import Keys
+from .stages.registry_override import RegistryOverride
+from .stages.score import Score
 
-PARTS: tuple[type[PartSpec], ...] = (Keys,)
+PARTS: tuple[type[PartSpec], ...] = (Keys, RegistryOverride)
 """Documents that are no stages."""
 KINDS: Mapping[str, type[Spec]] = {"gateway": Gateway, **{part.kind: part for part in (*STAGES, *PARTS)}}
 """What `kind:` may say."""
@@ -47,6 +50,11 @@ class Policy(Struct, frozen=True):
     parts: tuple[Linked[PartSpec], ...]
     scope: Scope
     order: tuple[str, ...]
+
+    @property
+    def specs(self) -> tuple[PartSpec, ...]:
+        """All that the documents say beside the gateway's."""
+        return (*(linked.spec for linked in self.stages), *(linked.spec for linked in self.parts))
 
 
 class Loaded(Struct, frozen=True):
@@ -90,16 +98,19 @@ class _Read(Struct):
     findings: list[Diagnostic]
 
 
-def load(entry: Path, environ: Mapping[str, str], *, strict: bool, given: bytes | None = None) -> Loaded:
+def load(
+    entry: Path, environ: Mapping[str, str], *, strict: bool, given: bytes | None = None, still: bool = False
+) -> Loaded:
     """Read `entry` and what it includes, and compile it. Never raises for what the files say.
 
     `strict` makes an unset variable an error; `validate` is not strict, for CI has no environment. `given` is read in
-    place of the file `entry`, and by itself.
+    place of the file `entry`, and by itself. `still` takes the prices of the day the registry was made, not today's:
+    the same files are then the same policy on any day.
     """
     read = _read(entry, environ, strict, given)
     gateway, findings = read.gateway, read.findings
     unread = given is not None or any(f.severity is Severity.ERROR for f in findings)
-    folders = _folders(entry, gateway.spec, read.sources)
+    folders = _folders(entry, gateway.spec, read.sources, environ)
     written: list[Linked[StageSpec]] = []
     parts: list[Linked[PartSpec]] = []
     broken: set[str] = set()
@@ -115,7 +126,8 @@ def load(entry: Path, environ: Mapping[str, str], *, strict: bool, given: bytes 
         else:
             broken.add(str(document.data.get("name") or document.kind))
     written += _defaults(written, {d.kind for d in read.others}, gateway)
-    registry, problem, faults = _registry(read, entry)
+    live = gateway.spec.catalogue(entry, environ)
+    registry, problem, faults = _registry(read, live, parts, still)
     findings += faults
     stages = [linked for linked in written if linked.spec.enabled]
     off = frozenset(linked.spec.node for linked in written) - {linked.spec.node for linked in stages}
@@ -211,27 +223,56 @@ def _defaults(
     named = {*gateway.spec.pipeline, *(to for linked in written for to in linked.spec.on.values())}
     absent = [stage for stage in STAGES if stage.kind not in {*kinds, *(linked.spec.kind for linked in written)}]
     there = {None, *(stage.kind for stage in absent), *(linked.spec.kind for linked in written if linked.spec.enabled)}
-    wanted = [s for s in absent if s.kind in named or (not gateway.spec.pipeline and s.beside in there)]
+    implied = [stage for stage in absent if stage.implied and stage.beside in there]
+    wanted = [stage for stage in absent if stage.kind in named or (not gateway.spec.pipeline and stage in implied)]
     return [Linked(stage(), None, gateway.entry) for stage in wanted]
 
 
-def _registry(read: _Read, entry: Path) -> tuple[Registry, str | None, list[Diagnostic]]:
-    """The catalogue with the gateway's own models laid over it."""
+def _registry(
+    read: _Read, live: Path, parts: Sequence[Linked[PartSpec]], still: bool
+) -> tuple[Registry, str | None, list[Diagnostic]]:
+    """The catalogue with the gateway's own models laid over it, and over those the overrides."""
     gateway, spec = read.gateway, read.gateway.spec
-    loaded = load_registry(None if spec.registry is None else entry.parent / spec.registry)
-    merged = merge(loaded.catalogue.models, spec.models)
-    findings = []
-    for problem in merged.problems:
-        name, *field = map(str, problem.path)
-        said = problem.message.startswith(("is ", "must ")) and field
-        what = f"`{field[0]}` of model `{name}` " if said else f"model `{name}`: "
-        found = Problem(("models", *problem.path), Code.BAD_MODEL, what + problem.message)
-        findings.append(gateway.from_problem(found))
-    registry = Registry(merged.cards, datetime.now(UTC).date(), _enabled(read))
+    # Policies alone, and cases, are judged by the catalogue that all have: not by what an update left on one machine.
+    if spec.registry is not None:
+        loaded = load_registry(live)
+    else:
+        loaded = load_registry() if read.alone or still else newest(live)
+    ids = {card.id for card in loaded.catalogue.models}
+    cards, findings, overridden = loaded.catalogue.models, list[Diagnostic](), dict[str, tuple[str, ...]]()
+    written: list[tuple[Linked[Any], Mapping[str, ModelSpec]]] = [(gateway, spec.models)]
+    written += ((part, part.spec.models) for part in parts if isinstance(part.spec, RegistryOverride))
+    for linked, models in written:
+        merged = merge(cards, models)
+        cards = merged.cards
+        for id, fields in merged.overridden.items():
+            if id in ids:
+                overridden[id] = tuple(dict.fromkeys((*overridden.get(id, ()), *fields)))
+        for problem in merged.problems:
+            name, *field = map(str, problem.path)
+            said = problem.message.startswith(("is ", "must ")) and field
+            what = f"`{field[0]}` of model `{name}` " if said else f"model `{name}`: "
+            found = Problem(("models", *problem.path), Code.BAD_MODEL, what + problem.message)
+            findings.append(linked.from_problem(found))
+    findings += _overridden_twice(written[1:])
+    day = loaded.catalogue.generated if still else datetime.now(UTC).date()
+    registry = Registry(cards, day, _enabled(read), overridden)
     if loaded.problem is not None:
         found = Problem(("registry",), Code.REGISTRY_FALLBACK, loaded.problem, warning=True)
         findings.append(gateway.from_problem(found))
     return registry, loaded.problem, findings
+
+
+def _overridden_twice(overrides: Sequence[tuple[Linked[Any], Mapping[str, ModelSpec]]]) -> Iterator[Diagnostic]:
+    first: dict[str, Place] = {}
+    for linked, models in overrides:
+        for name in models:
+            place = linked.place(("models", name), key=True)
+            if name in first:
+                message = f"model `{name}` is overridden twice: which one would win?"
+                also = (first[name], "the first is here")
+                yield Diagnostic(Code.DUPLICATE_NAME, Severity.ERROR, message, place, None, also)
+            first.setdefault(name, place)
 
 
 def _enabled(read: _Read) -> frozenset[str] | None:
@@ -250,14 +291,14 @@ def _scope(read: _Read, parts: Sequence[PartSpec], registry: Registry) -> Scope:
         digest.update(msgspec.json.encode(part, order="deterministic") + b"\n")
     enabled = _enabled(read)
     providers = frozenset(model.provider for model in registry) if enabled is None else enabled
-    return Scope(registry, providers, tuple(tiers), digest.hexdigest(), steering)
+    strategies = frozenset(name for stage in parts if isinstance(stage, Score) for name in stage.known_strategies)
+    return Scope(registry, providers, tuple(tiers), digest.hexdigest(), steering, strategies)
 
 
-def _folders(entry: Path, gateway: Gateway, sources: Sources) -> frozenset[Path]:
+def _folders(entry: Path, gateway: Gateway, sources: Sources, environ: Mapping[str, str]) -> frozenset[Path]:
     """What to watch: every folder that holds a file that counts, or may come to hold one."""
     base = entry.parent
     paths = [entry, *map(Path, sources.texts), *(base / path for path in gateway.policies)]
-    if gateway.registry is not None:
-        paths.append(base / gateway.registry)
+    paths.append(gateway.catalogue(entry, environ))
     folders = {path if path.is_dir() else path.parent for path in paths}
     return frozenset(folder.absolute() for folder in folders if folder.is_dir())

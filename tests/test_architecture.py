@@ -13,7 +13,7 @@ PACKAGE = ROOT / "sidecar"
 
 ROWS = """
     cli
-    server
+    server cases
     engine
     render policy
     shape
@@ -22,16 +22,17 @@ ROWS = """
     call
     providers surfaces identity emulator tokens registry stores config conditions
     plain
-    features listen
+    features listen schedule
     chat spec
 """
 """Imports point down only; what stands in one row does not import each other."""
 
 LIBRARIES = {
     "aiohttp": "engine/upstream.py",
-    "cryptography": "identity/jwt.py",
+    "cronsim": "schedule.py",
+    "cryptography": ("identity/jwt.py", "identity/vault.py"),
     "granian": "listen.py",
-    "httpx": ("cli/demo.py", "identity/jwks.py"),
+    "httpx": ("cli/demo.py", "identity/jwks.py", "scrape/fetch.py"),
     "jmespath": "scrape/select.py",
     "jsonschema": "config/",
     "jwt": "identity/jwt.py",
@@ -39,11 +40,12 @@ LIBRARIES = {
     "msgspec": "",
     "parsel": ("scrape/select.py", "scrape/learn/"),
     "prometheus_client": "engine/metrics.py",
+    "protego": "scrape/fetch.py",
     "sqlite_utils": "stores/database.py",
-    "tenacity": "engine/retry.py",
+    "tenacity": ("engine/retry.py", "scrape/fetch.py"),
     "tiktoken": "tokens.py",
     "uvloop": "cli/run.py",
-    "watchfiles": "engine/reload.py",
+    "watchfiles": ("engine/reload.py", "cli/test.py"),
     "yaml": "config/",
 }
 """Who may import what is not ours."""

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from sidecar.cases.spec import Suite
 from sidecar.cli import VERBS
 from sidecar.config.schema import check_schema
 from sidecar.policy import KINDS
@@ -21,7 +22,7 @@ CODE = {path: path.read_text(encoding="utf-8") for path in (ROOT / "sidecar").rg
 def specs() -> dict[str, dict[str, Any]]:
     """Every struct of the configuration, by name, as its schema."""
     found: dict[str, dict[str, Any]] = {}
-    for spec in KINDS.values():
+    for spec in (*KINDS.values(), Suite):
         found |= check_schema(spec)["$defs"]
     return found
 

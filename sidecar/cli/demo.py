@@ -143,8 +143,7 @@ async def _table(base: str, key: str, gateway: Any) -> None:
     rows, spent, most = [], 0.0, 0.0
     async with httpx.AsyncClient(base_url=base, headers={"authorization": f"Bearer {key}"}, timeout=30) as client:
         for prompt in PROMPTS:
-            headers = {"x-sidecar-task": prompt["task"]} if "task" in prompt else {}
-            answer = await client.post("/v1/chat/completions", json=_request(prompt), headers=headers)
+            answer = await client.post("/v1/chat/completions", json=_request(prompt), headers=_headers(prompt))
             if answer.status_code != 200:
                 rows.append((_short(prompt["ask"]), "-", "-", answer.text[:60], "-", "-"))
                 continue
@@ -152,7 +151,7 @@ async def _table(base: str, key: str, gateway: Any) -> None:
             alone = strongest.price.cost(Usage(used.prompt_tokens, used.completion_tokens))
             cost = answer.headers["x-sidecar-cost-usd"]
             spent, most = spent + float(cost), most + alone / 1e9
-            rule = next((line for line in _why(gateway, prompt)), "default")
+            rule = _why(gateway.holder.current.graph, prompt)
             model = answer.headers["x-sidecar-model"]
             rows.append((_short(prompt["ask"]), answer.headers["x-sidecar-tier"], model, rule, cost, usd(alone)))
     head = ("prompt", "tier", "model", "why", "cost USD", "strongest USD")
@@ -170,17 +169,19 @@ class _Usage(msgspec.Struct):
     completion_tokens: int
 
 
-def _why(gateway: Any, prompt: dict[str, Any]) -> list[str]:
+def _why(graph: Any, prompt: dict[str, Any]) -> str:
     """The rule that fired, from the very walk that served it."""
-    from ..engine.explain import explain, first_caller
+    from ..engine.trial import Asked, World, first_caller, walk_once
     from ..surfaces.openai_chat import OpenAIChat
 
     raw = msgspec.json.encode(_request(prompt))
-    chat = OpenAIChat().parse(raw)
-    headers = {"x-sidecar-task": prompt["task"]} if "task" in prompt else {}
-    graph = gateway.holder.current.graph
-    result = explain(graph, (chat, raw), headers, first_caller(graph.stages, None), {})  # type: ignore[arg-type]
-    return [result.rule] if result.rule else []
+    chat: Any = OpenAIChat().parse(raw)
+    call, _ = walk_once(graph, Asked(chat, raw, _headers(prompt)), World(first_caller(graph.stages)))
+    return call.rule or "default"
+
+
+def _headers(prompt: dict[str, Any]) -> dict[str, str]:
+    return {"x-sidecar-task": prompt["task"]} if "task" in prompt else {}
 
 
 def _request(prompt: dict[str, Any]) -> dict[str, Any]:

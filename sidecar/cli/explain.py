@@ -4,21 +4,21 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from ..chat import ChatRequest
 from ..config.codes import EXPLAIN, Code
-from ..engine.explain import Explanation, explain, first_caller
+from ..engine.explain import as_text, explain
+from ..engine.trial import Asked, World, first_caller, known_callers
 from ..graph import Graph
 from ..identity.secrets import MissingError, resolve
+from ..scrape.explain import EXPLAIN as EXPLAIN_REASON
+from ..scrape.finding import Reason
+from ..spec import Secret
 from ..surfaces.base import Invalid
 from ..surfaces.openai_chat import OpenAIChat
 from .config import read
-
-SHOWN = 12
-"""Candidates a person is shown; --format json has all."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +39,9 @@ def action(options: argparse.Namespace) -> int:
     if options.request in set(Code):
         sys.stdout.write(EXPLAIN[Code(options.request)])
         return 0
+    if options.request in set(Reason):
+        sys.stdout.write(EXPLAIN_REASON[Reason(options.request)])
+        return 0
     loaded = read(options.config, strict=False)
     if loaded.graph is None or loaded.policy is None:
         return 1
@@ -47,9 +50,9 @@ def action(options: argparse.Namespace) -> int:
         sys.stderr.write(f"sidecar explain: {request}\n")
         return 2
     try:
-        specs = [*(stage.spec for stage in loaded.policy.stages), *(part.spec for part in loaded.policy.parts)]
-        caller = first_caller(specs, options.key)
-    except LookupError:
+        specs = loaded.policy.specs
+        caller = known_callers(specs)[options.key] if options.key else first_caller(specs)
+    except KeyError:
         sys.stderr.write(f"sidecar explain: there is no gateway key called `{options.key}`\n")
         return 2
     if wrong := next((h for h in options.header if "=" not in h), None):
@@ -57,11 +60,11 @@ def action(options: argparse.Namespace) -> int:
         return 2
     headers = {name.lower(): value for name, _, value in (h.partition("=") for h in options.header)}
     down = _down(loaded.graph)
-    result = explain(loaded.graph, request, headers, caller, down)
+    result = explain(loaded.graph, Asked(*request, headers), World(caller, down=down))
     if options.format == "json":
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(result), indent=2).decode() + "\n")
     else:
-        sys.stdout.write(_text(result))
+        sys.stdout.write(as_text(result))
     return 0 if result.end == "execute" else 1
 
 
@@ -89,55 +92,21 @@ def _request(text: str) -> tuple[ChatRequest, bytes] | str:
 
 
 def _down(graph: Graph) -> dict[str, str]:
-    """Providers without a key in this environment; none when no provider has one (CI has no keys)."""
+    """Providers without a key in this environment; none when no provider has one (CI has no keys). What is in the
+    vault is taken to be there."""
     down: dict[str, str] = {}
     ready = 0
     for name, provider in graph.gateway.providers.items():
-        try:
-            if provider.api_key is not None:
-                resolve(provider.api_key, os.environ)
+        missing = []
+        for _, key in provider.every_key:
+            try:
+                resolve(key.secret, os.environ, Secret)
                 ready += 1
-        except MissingError as fault:
-            down[name] = f"no key: {fault}"
+            except MissingError as fault:
+                missing.append(str(fault))
+        if missing and len(missing) == len(provider.every_key):
+            down[name] = f"no key: {'; '.join(missing)}"
     if down and not ready:
         sys.stderr.write("note: no provider has a key here; explained as if all had one\n")
         return {}
     return down
-
-
-def _text(result: Explanation) -> str:
-    lines = [f"policy    {result.policy}"]
-    lines.append(f"features  {' '.join(f'{k}={_short(v)}' for k, v in result.features.items() if k != 'headers')}")
-    if result.rules:
-        lines.append("rules")
-        first = next((i for i, row in enumerate(result.rules) if row["holds"]), None)
-        for index, row in enumerate(result.rules):
-            mark = ("fired" if index == first else "holds") if row["holds"] else "-"
-            lines.append(f"  {mark:<6} {row['rule']:<22} -> {row['tier']:<10} {row['when']}")
-    lines.append(f"tier      {result.tier or '-'}" + (f" (rule {result.rule})" if result.rule else ""))
-    if result.candidates:
-        lines.append(f"strategy  {result.strategy}; score = cost, quality, speed, each 0 to 1, weighted")
-        lines.append(f"  {'model':<34} {'score':>6} {'cost':>6} {'quality':>8} {'speed':>6} {'USD/M':>9}")
-        lines += [_candidate(row) for row in result.candidates[:SHOWN]]
-        if len(result.candidates) > SHOWN:
-            lines.append(f"  ... and {len(result.candidates) - SHOWN} more (--format json shows all)")
-    lines += [f"dropped   {model}: {reason}" for model, reason in result.dropped[:SHOWN]]
-    lines.append("walk      " + "  ".join(f"{node}:{outcome}" for node, outcome in result.trace) + f"  => {result.end}")
-    if result.refusal is not None:
-        lines.append(f"refused   {result.refusal.status} {result.refusal.code}: {result.refusal.message}")
-    else:
-        lines.append(f"chain     {' -> '.join(result.chain)}")
-    return "\n".join(lines) + "\n"
-
-
-def _candidate(row: dict[str, Any]) -> str:
-    price = "-" if row["usd_per_million"] is None else f"{row['usd_per_million']:.3f}"
-    return (
-        f"  {row['model'][:34]:<34} {row['score']:>6.3f} {row['cost']:>6.3f} {row['quality']:>8.3f} "
-        f"{row['speed']:>6.3f} {price:>9}"
-    )
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 import msgspec
 
@@ -30,18 +31,23 @@ def action(options: argparse.Namespace) -> int:
         return 1
     models = graph.registry.models if options.all else graph.registry.routable
     if options.format == "json":
-        cards = [graph.registry.card(m.id) for m in models]
+        overridden = graph.registry.overridden
+        cards = [
+            {**msgspec.to_builtins(graph.registry.card(m.id)), "overridden": overridden.get(m.id, ())} for m in models
+        ]
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(cards), indent=2).decode() + "\n")
     else:
-        sys.stdout.write("\n".join([_HEAD, *map(_row, models)]) + "\n")
+        rows = (_row(model, graph.registry.overridden.get(model.id, ())) for model in models)
+        sys.stdout.write("\n".join([_HEAD, *rows]) + "\n")
     return 0
 
 
-def _row(model: Model) -> str:
+def _row(model: Model, overridden: Sequence[str]) -> str:
     price = model.price
     cost = f"{'-':>8} {'-':>8}" if price is None else f"{price.input / 1e9:>8g} {price.output / 1e9:>8g}"
     quality = "-" if model.quality is None else f"{model.quality:g}"
     speed = "-" if model.speed is None else f"{model.speed:g}"
     mark = "" if model.status == "current" else f" ({model.status})"
+    mark += f" (overridden: {', '.join(overridden)})" if overridden else ""
     able = " ".join(sorted(model.capabilities - {"streaming"}))
     return f"{model.id:<36} {model.provider:<12} {model.context:>9} {cost} {quality:>7} {speed:>6}  {able}{mark}"

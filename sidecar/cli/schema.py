@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ..cases.spec import Suite
 from ..config.schema import json_schemas, stale, write
 from ..emulator import Faults
 from ..policy import KINDS
@@ -44,9 +45,16 @@ def action(options: argparse.Namespace) -> int:
 
 
 def every_schema() -> dict[str, dict[str, Any]]:
-    """File name -> schema: one a kind, one for any kind, one for faults.yaml, one for scrapers, one for models.json."""
+    """File name -> schema: one a kind, one for any kind, one for faults.yaml, one for scrapers, one for
+    cases, one for models.json."""
     catalogue = {"$schema": _DIALECT, "$id": "models.schema.json", **msgspec.json.schema(Catalogue)}
     faults = json_schemas({"faults": Faults})["faults.schema.json"]  # no kind that a gateway would take
     scraper = json_schemas({"scraper": Scraper})["scraper.schema.json"]  # nor this
-    named = {"faults.schema.json": faults, "scraper.schema.json": scraper, "models.schema.json": catalogue}
+    cases = json_schemas({"test": Suite})["test.schema.json"]
+    named = {
+        "faults.schema.json": faults,
+        "scraper.schema.json": scraper,
+        "test.schema.json": cases,
+        "models.schema.json": catalogue,
+    }
     return {**json_schemas(KINDS), **named}

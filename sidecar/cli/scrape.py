@@ -1,5 +1,6 @@
-"""`sidecar scrape NAME --from FILE`: the prices that a scraper reads from a saved page. `--record` keeps the page as a
-fixture, `--check` reads all fixtures again, `--learn FILE` proposes a scraper for a page that none reads."""
+"""`sidecar scrape NAME|--all`: the pages are asked for, and the registry is brought up to date. `--from FILE` reads a
+saved page and writes nothing; `--record` keeps it as a fixture, `--check` reads all fixtures again, `--learn FILE`
+proposes a scraper for a page that none reads."""
 
 import argparse
 import sys
@@ -10,12 +11,12 @@ from ..scrape.extract import extract
 from ..scrape.finding import Extraction, Row
 from ..scrape.select import problems
 from ..scrape.spec import Scraper
+from ..scrape.specs import FOLDER, find, names
 from .config import read_one
 from .fixtures import check, folder_of, record
 from .learn import learned
 from .saved import read_page, rows_json
 
-FOLDER = Path("scrapers")
 _PRICES = ("input", "output", "cache_read", "cache_write_5m", "batch_input", "batch_output")
 _HEAD = f"{'model':<40} {' '.join(f'{name:>14}' for name in _PRICES)} {'context':>9}"
 
@@ -24,11 +25,12 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Which scraper, which page, what to do with it."""
     where = f"a file, or the name of one in {FOLDER}/ here or of those that are shipped"
     parser.add_argument("name", nargs="?", help=where)
-    what = parser.add_mutually_exclusive_group(required=True)
+    what = parser.add_mutually_exclusive_group()
     what.add_argument("--from", dest="page", type=Path, metavar="FILE", help="the saved page, or `-`: standard input")
     what.add_argument("--check", action="store_true", help="read all recorded pages again: 1 on any difference")
     what.add_argument("--learn", type=Path, metavar="FILE", help="propose a scraper for a saved page")
-    parser.add_argument("--format", choices=("text", "json"), default="json")
+    parser.add_argument("--format", choices=("text", "json"), help="default: json with --from, else text")
+    _updating(parser)
     parser.add_argument("--record", action="store_true", help="keep page and rows as a fixture; with --from")
     parser.add_argument(
         "--to", type=Path, metavar="FOLDER", help="of the fixtures (default: fixtures/NAME by the scraper)"
@@ -43,17 +45,28 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _updating(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help="those of registry_update, else of all enabled providers")
+    parser.add_argument("--dry-run", action="store_true", help="ask the pages, show what would change, write nothing")
+    parser.add_argument("--accept", action="store_true", help="you have looked: jumps and shrunken pages are true")
+    parser.add_argument("--config", type=Path, default=None, help="gateway.yaml: which registry is brought up to date")
+
+
 def action(options: argparse.Namespace) -> int:
     """0, 1 when the scraper is wrong, something was quarantined or differs, 2 when there is nothing to read."""
     if wrong := _called_wrongly(options):
         sys.stderr.write(f"sidecar scrape: {wrong}\n")
         return 2
+    if options.page is None and options.learn is None and not options.check:
+        from .scrape_update import update  # it brings an HTTP client
+
+        return update(options)
     name = options.like if options.learn is not None else options.name
     if name is None:
         return learned(options, None)
-    spec = _find(name)
+    spec = find(name, Path())
     if spec is None:
-        sys.stderr.write(f"sidecar scrape: no scraper `{name}`; there are {', '.join(sorted(_names()))}\n")
+        sys.stderr.write(f"sidecar scrape: no scraper `{name}`; there are {', '.join(names(Path()))}\n")
         return 2
     scraper = _load(spec)
     if scraper is None:
@@ -71,8 +84,10 @@ def action(options: argparse.Namespace) -> int:
 
 def _called_wrongly(options: argparse.Namespace) -> str | None:
     """What goes together and what does not."""
-    if (options.name is None) == (options.learn is None):
+    if options.learn is not None and options.name is not None:
         return "a scraper's name goes with --from and --check, and none with --learn (`--like NAME` is meant there)"
+    if (options.name is None or options.all) and (options.page is not None or options.check):
+        return "a scraper's name goes with --from and --check: they are about one"
     if options.record and options.page is None:
         return "--record needs --from: the page that is kept"
     return None
@@ -89,22 +104,6 @@ def _read(scraper: Scraper, data: bytes, options: argparse.Namespace, folder: Pa
     else:
         sys.stdout.write(rows_json(found))
     return int(bool(found.findings))
-
-
-def _folders() -> list[Path]:
-    """Where scrapers are: here first, then those of the package."""
-    package = Path(__file__).parent.parent
-    shipped = package / "starter" if (package / "starter").is_dir() else package.parent
-    return [FOLDER, shipped / FOLDER]
-
-
-def _names() -> set[str]:
-    return {path.stem for folder in _folders() for path in folder.glob("*.yaml")}
-
-
-def _find(name: str) -> Path | None:
-    candidates = [Path(name)] if name.endswith((".yaml", ".yml")) else [f / f"{name}.yaml" for f in _folders()]
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def _load(path: Path) -> Scraper | None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..cases.suite import SUFFIXES, Suites, files_beside, read_suites
 from ..config.diagnostic import Diagnostic, Severity
 from ..config.render import render_github, render_json, render_text
 from ..policy import Loaded, load
@@ -31,21 +32,35 @@ def action(options: argparse.Namespace) -> int:
         sys.stderr.write(f"sidecar validate: {path}: no such file, or no configuration in it\n")
     if missing:
         return 2
-    loaded = [_load(entry) for entry in entries]
-    findings = list({f: None for one in loaded for f in one.findings})
+    loaded = [_load(entry) for entry in entries if not entry.name.endswith(SUFFIXES)]
+    suites = [read_suites([entry], None) for entry in entries if entry.name.endswith(SUFFIXES)]
+    suites += [_suites(one) for one in loaded]
+    findings = list(
+        dict.fromkeys([*(f for one in loaded for f in one.findings), *(f for one in suites for f in one.findings)])
+    )
+    files = len({file for one in loaded for file in one.sources.texts})
     texts = {file: text for one in loaded for file, text in one.sources.texts.items()}
+    texts |= {file: text for one in suites for file, text in one.texts.items()}
     if options.format == "json":
         sys.stdout.write(render_json(findings))
     elif options.format == "github":
         sys.stdout.write(render_github(findings))
     else:
-        sys.stdout.write(render_text(findings, texts, colored(sys.stdout)) or _proof(loaded, len(texts)))
+        sys.stdout.write(render_text(findings, texts, colored(sys.stdout)) or _proof(loaded, suites, files))
     return int(_fatal(findings, options.deny_warnings))
 
 
 def _load(entry: Path) -> Loaded:
     given = sys.stdin.buffer.read() if entry == STDIN else None
     return load(entry, os.environ, strict=False, given=given)
+
+
+def _suites(loaded: Loaded) -> Suites:
+    """The cases beside a gateway's policies."""
+    if loaded.policy is None or loaded.policy.gateway.document is None:
+        return Suites()
+    gateway = loaded.policy.gateway
+    return read_suites(files_beside(Path(gateway.entry).parent, gateway.spec.policies), loaded)
 
 
 def _entries(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
@@ -72,7 +87,7 @@ def _fatal(findings: Iterable[Diagnostic], deny_warnings: bool) -> bool:
     return any(deny_warnings or f.severity is Severity.ERROR for f in findings)
 
 
-def _proof(loaded: list[Loaded], files: int) -> str:
+def _proof(loaded: list[Loaded], suites: list[Suites], files: int) -> str:
     """One line that shows that something was looked at."""
     graphs = [one.graph for one in loaded if one.graph is not None]
     gateways = sum(one.policy is not None and one.policy.gateway.document is not None for one in loaded)
@@ -81,5 +96,6 @@ def _proof(loaded: list[Loaded], files: int) -> str:
         ("policy", "policies"): files - gateways,
         ("node", "nodes"): sum(len(graph.nodes) for graph in graphs),
         ("model", "models"): sum(len(graph.registry.routable) for graph in graphs),
+        ("case", "cases"): sum(one.cases for one in suites),
     }
     return f"ok: {', '.join(f'{count} {names[count != 1]}' for names, count in counts.items() if count)}\n"

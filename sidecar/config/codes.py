@@ -21,9 +21,12 @@ class Code(StrEnum):
     KEY_ORIGIN = "key-origin"
     UNSET_SECRET = "unset-secret"
     WEAK_KEY = "weak-key"
+    VAULT_LOCKED = "vault-locked"
     BAD_CONDITION = "bad-condition"
     BAD_PATTERN = "bad-pattern"
     UNKNOWN_TIER = "unknown-tier"
+    UNKNOWN_RULE = "unknown-rule"
+    UNKNOWN_KEY = "unknown-key"
     UNKNOWN_STRATEGY = "unknown-strategy"
     UNKNOWN_MODEL = "unknown-model"
     BAD_MODEL = "bad-model"
@@ -75,7 +78,7 @@ places are shown.
 """,
     Code.UNKNOWN_KIND: """\
 Every document says what it is with `kind`, and this one is not known. In gateway.yaml, `kind: gateway` may be
-left out.
+left out. Cases (`kind: test`) are no part of a policy: they stand in files named `*_test.yaml`.
 
     kind: policy
     name: route
@@ -122,7 +125,8 @@ Two things that are told apart by their name have the same one: stages, rules, k
     - name: code      # which one did the trace mean?
 """,
     Code.KEY_ORIGIN: """\
-A gateway key is either a hash or a reference to a secret, never both, never neither, never the key itself.
+A gateway key is either a hash or a reference to a secret, never both, never neither, never the key itself. A provider
+has either `api_key`, or `keys` when it has several.
 
     - name: app
       hash: sha256:5f1c...        # printed by `sidecar keys create app --git`
@@ -136,7 +140,16 @@ configuration is refused rather than served with fewer keys.
     SIDECAR_KEY=gw_... sidecar run
 """,
     Code.WEAK_KEY: """\
-A gateway key has fewer than 16 characters and could be guessed. `sidecar keys create NAME` makes one that cannot.
+A gateway key or an admin key has fewer than 16 characters and could be guessed. `sidecar keys create NAME` makes one
+that cannot.
+""",
+    Code.VAULT_LOCKED: """\
+A secret is in the vault, which cannot be read: SIDECAR_ENCRYPTION_KEY is not set, is no Fernet key, or is not the one
+that the secret was encrypted with. Rather than to serve without its keys, the gateway does not start.
+
+    export SIDECAR_ENCRYPTION_KEY=$(sidecar vault key)     # once; keep it where the gateway finds it again
+    sidecar vault set openai                               # reads the secret from standard input
+    sidecar vault list                                     # which secrets this encryption key opens
 """,
     Code.BAD_CONDITION: """\
 A condition is not a CEL expression over the request's features, or does not yield true or false.
@@ -152,6 +165,17 @@ A pattern is not a regular expression that Python's `re` understands.
 """,
     Code.UNKNOWN_TIER: """\
 A tier is named that no classify stage lists under `tiers`.
+""",
+    Code.UNKNOWN_RULE: """\
+A case expects a rule that no classify stage has. `none` stands for no rule at all.
+
+    expect: {rule: short-question}
+""",
+    Code.UNKNOWN_KEY: """\
+A case is asked by a gateway key, or a token's issuer, that the policy does not have. A key that is kept elsewhere is
+made up by saying more of it:
+
+    caller: {key: app, tenant: acme}
 """,
     Code.UNKNOWN_STRATEGY: """\
 A strategy is named that is neither built in (cost, quality, speed, balanced) nor listed under `strategies`.

@@ -18,7 +18,7 @@ _TAB = "    "
 _COLORS = {Severity.ERROR: "1;31", Severity.WARNING: "1;33"}
 # A field whose name says secret, with a value that is not a reference to one.
 _SECRET = re.compile(
-    r"(?i)(?:api[_-]?key|secret|passw(?:or)?d|token)[\"']?\s*:\s+(?!\$\{|env:|file:|[\"']\$\{)(?P<value>\S.*)"
+    r"(?i)(?:api[_-]?key|secret|passw(?:or)?d|token)[\"']?\s*:\s+(?![\"']?(?:\$\{|env:|file:|vault:))(?P<value>\S.*)"
 )
 
 
@@ -55,20 +55,28 @@ def render_json(findings: Sequence[Diagnostic]) -> str:
 
 def render_github(findings: Sequence[Diagnostic]) -> str:
     """One workflow command a finding, which GitHub shows beside the line in a pull request."""
-    lines = []
-    for finding in _sorted(findings):
-        place = finding.place
-        properties = {
-            "file": place.file,
-            "line": place.line,
-            "col": place.column,
-            "endColumn": place.end_column,
-            "title": finding.code,
-        }
-        named = ",".join(f"{name}={_github(str(value), ':,')}" for name, value in properties.items())
-        message = finding.message + (f" ({finding.help})" if finding.help else "")
-        lines.append(f"::{finding.severity} {named}::{_github(_sentence(message))}\n")
-    return "".join(lines)
+    return "".join(
+        github_command(
+            finding.severity,
+            finding.place,
+            finding.code,
+            finding.message + (f" ({finding.help})" if finding.help else ""),
+        )
+        for finding in _sorted(findings)
+    )
+
+
+def github_command(level: str, place: Place, title: str, message: str) -> str:
+    """A line that GitHub's runner makes an annotation of; `level` is error, warning or notice."""
+    properties = {
+        "file": place.file,
+        "line": place.line,
+        "col": place.column,
+        "endColumn": place.end_column,
+        "title": title,
+    }
+    named = ",".join(f"{name}={_github(str(value), ':,')}" for name, value in properties.items())
+    return f"::{level} {named}::{_github(_sentence(message))}\n"
 
 
 def printable(text: str) -> str:

@@ -40,26 +40,35 @@ class Holder:
         self.registry_problem: str | None = None
         self._show(live)
 
-    def swap(self, live: Live, text: str) -> None:
+    def swap(self, live: Live, text: str) -> Reload:
         """Serve with `live` from now on; requests under way finish on what they began with."""
         self.current = live
         self.last = Reload(Outcome.LOADED, self._clock(), text, live.graph.short_hash)
         self._metrics.reloaded(Outcome.LOADED)
         self._show(live)
         self.log("info", "reload", {"outcome": "loaded", "policy": live.graph.short_hash})
+        return self.last
 
-    def refuse(self, text: str) -> None:
+    def renew(self, live: Live) -> None:
+        """Serve with the same policy, opened anew with other secrets. What was said of the files stays."""
+        self.current = live
+        self.log("info", "vault", {"outcome": "reopened", "policy": live.graph.short_hash})
+
+    def refuse(self, text: str) -> Reload:
         """Keep what serves, and be loud about it."""
         self.last = Reload(Outcome.REFUSED, self._clock(), text, self.current.graph.short_hash)
         self._metrics.reloaded(Outcome.REFUSED)
         self._metrics.synchronized.set(0)
         self.log("error", "reload", {"outcome": "refused", "kept": self.last.policy, "findings": text})
+        return self.last
 
-    def unchanged(self) -> None:
+    def unchanged(self) -> Reload:
         """The files say again what already serves: a refused edit was taken back."""
+        found = Reload(Outcome.UNCHANGED, self._clock(), "", self.current.graph.short_hash)
         if self.last.outcome is Outcome.REFUSED:
-            self.last = Reload(Outcome.UNCHANGED, self._clock(), "", self.current.graph.short_hash)
+            self.last = found
         self._metrics.synchronized.set(1)
+        return found
 
     def read_registry(self, problem: str | None) -> None:
         """What was found when models.json was read: why it is not in use, or None. Told when it changes."""

@@ -5,8 +5,9 @@ Labels hold only names from the configuration (models, providers, tiers, rules) 
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
+from time import time
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -14,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from ..chat import ChatRequest, FailureKind
 from ..registry.price import NANO
+from ..stores.budgets import Accounts
 from ..stores.health import LiveHealth
 from ..stores.ledger import Ledger, Row
 
@@ -27,6 +29,7 @@ _MODEL = ("gen_ai_provider_name", "gen_ai_request_model")
 
 
 _STATES = ("closed", "half-open", "open")
+_LEFT = "US dollars that a budget has left; of several accounts, the one with least."
 _BREAKER = "Circuit breaker of a model: 0 closed, 1 half-open, 2 open."
 
 
@@ -34,7 +37,7 @@ class Metrics:
     """One set of metrics. Counting is plain addition on the event loop (the client library's own counters take a lock
     and a microsecond each, and a request makes a dozen); the library builds the exposition when asked."""
 
-    def __init__(self, ledger: Ledger, health: LiveHealth) -> None:
+    def __init__(self, ledger: Ledger, health: LiveHealth, budgets: Accounts) -> None:
         model = _MODEL
         self._tokens = _Histogram("gen_ai_client_token_usage", "Tokens.", (*model, "gen_ai_token_type"), _TOKENS)
         self._duration = _Histogram("gen_ai_server_request_duration_seconds", "Whole attempt.", model, _SECONDS)
@@ -51,16 +54,27 @@ class Metrics:
         self._warnings = _Counter("sidecar_translation_warnings", "Fields a translation lost.", ("field",))
         self._reloads = _Counter("sidecar_config_reloads", "Configuration reloads.", ("outcome",))
         self._fallbacks = _Counter("sidecar_fallbacks", "Requests another model answered.", ())
+        self._updates = _Counter("sidecar_registry_update", "Updates of the registry.", ("source", "outcome"))
         self._cancels = _Counter("sidecar_client_cancels", "Callers that hung up.", ())
         self.registry = registry = CollectorRegistry()
         registry.register(
-            _Collected([m for m in vars(self).values() if isinstance(m, _Counter | _Histogram)], ledger, health)
+            _Collected(
+                [m for m in vars(self).values() if isinstance(m, _Counter | _Histogram)], ledger, health, budgets
+            )
         )
         self._loaded = Gauge(
             "sidecar_config_last_success_timestamp_seconds", "Last accepted configuration.", registry=registry
         )
         self.synchronized = Gauge(
             "sidecar_config_synchronized", "1 while the files on disk are in use.", registry=registry
+        )
+        self._updated = Gauge(
+            "sidecar_registry_update_last_success_timestamp_seconds",
+            "Last update of the registry in which no page failed, by any replica.",
+            registry=registry,
+        )
+        self._quarantined = Gauge(
+            "sidecar_registry_quarantined", "What the last update of the registry kept out.", registry=registry
         )
         self._policy = Gauge("sidecar_config_info", "The policy in use, by hash.", ("policy",), registry=registry)
 
@@ -112,6 +126,17 @@ class Metrics:
     def reloaded(self, outcome: str) -> None:
         """A reload ended."""
         self._reloads.inc((outcome,))
+
+    def registry_updated(self, outcomes: Mapping[str, str]) -> None:
+        """An update of the registry ended here: outcome by source."""
+        for item in outcomes.items():
+            self._updates.inc(item)
+
+    def registry_state(self, succeeded: float | None, quarantined: int) -> None:
+        """How the last update ended, whoever made it: `succeeded` is its Unix time when no page failed."""
+        if succeeded is not None:
+            self._updated.set(succeeded)
+        self._quarantined.set(quarantined)
 
     def policy(self, short_hash: str, now: float) -> None:
         """A policy came into use at Unix time `now`."""
@@ -176,10 +201,13 @@ class _Histogram:
 class _Collected(Collector):
     """What is counted, read when scraped."""
 
-    def __init__(self, metrics: Sequence[_Counter | _Histogram], ledger: Ledger, health: LiveHealth) -> None:
+    def __init__(
+        self, metrics: Sequence[_Counter | _Histogram], ledger: Ledger, health: LiveHealth, budgets: Accounts
+    ) -> None:
         self._metrics = metrics
         self._ledger = ledger
         self._health = health
+        self._budgets = budgets
 
     def collect(self) -> Iterable[Metric]:
         yield from (metric.family() for metric in self._metrics)
@@ -188,3 +216,10 @@ class _Collected(Collector):
         for model, state in self._health.breakers().items():
             breakers.add_metric((model,), _STATES.index(state))
         yield breakers
+        left: dict[str, int] = {}
+        for standing in self._budgets.snapshot(time()):
+            left[standing.name] = min(left.get(standing.name, standing.limit), standing.left)
+        budgets = GaugeMetricFamily("sidecar_budget_left_usd", _LEFT, labels=("budget",))
+        for name, nano in left.items():
+            budgets.add_metric((name,), nano / NANO)
+        yield budgets

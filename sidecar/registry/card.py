@@ -37,10 +37,18 @@ Effort = Annotated[
 
 
 class Source(Spec, frozen=True, kw_only=True):
-    """Where a figure was found, and the day it was true there."""
+    """Where a figure was found, and the day it was true there.
+
+    A scraper also says which page it was, to the byte, and what found each figure on it.
+    """
 
     url: Annotated[str, Meta(pattern=r"^https?://[^\s]+$", max_length=2048)]
     fetched_at: date
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="Of the page as it was served.")] | None = None
+    selectors: Annotated[
+        dict[FieldName, Annotated[str, Meta(max_length=400)]],
+        Meta(description="Figure to the selector and column that found it; other figures are from elsewhere."),
+    ] = {}
 
 
 class PriceTier(Spec, frozen=True, kw_only=True):
@@ -132,6 +140,9 @@ class ModelCard(Spec, frozen=True, kw_only=True):
     ttft_ms: Annotated[Figure, Meta(description="Time to the first token in milliseconds.")] | None = None
     status: Status = "current"
     retires: Annotated[date, Meta(description="The provider's last day for it.")] | None = None
+    unlisted: (
+        Annotated[date, Meta(description="Since when its provider's price page does not list it any more.")] | None
+    ) = None
     limits_source: Annotated[Source, Meta(description="Where context, output and capabilities were read.")] | None = (
         None
     )

@@ -39,7 +39,7 @@ class Model(Struct, frozen=True):
 class Registry:
     """All models, compiled. Immutable: another day or other cards make another Registry."""
 
-    __slots__ = ("_by_name", "_cards", "cards", "day", "models", "routable")
+    __slots__ = ("_by_name", "_cards", "cards", "day", "models", "overridden", "routable")
 
     cards: tuple[ModelCard, ...]
     """What was written, in the order it was written."""
@@ -49,14 +49,23 @@ class Registry:
     """Models a policy may choose by pattern: of a configured provider, and not retired."""
     day: date
     """The day whose prices are in force."""
+    overridden: Mapping[str, tuple[str, ...]]
+    """Models of models.json that the configuration changes: id to the fields it sets."""
 
-    def __init__(self, cards: Iterable[ModelCard], day: date, providers: Iterable[str] | None = None) -> None:
+    def __init__(
+        self,
+        cards: Iterable[ModelCard],
+        day: date,
+        providers: Iterable[str] | None = None,
+        overridden: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    ) -> None:
         """Compile the cards. `providers` are the configured ones; None means all.
 
         The cards' names must be unique (`load` and `merge` see to it); a clash is a programming error.
         """
         self.cards = tuple(cards)
         self.day = day
+        self.overridden = overridden
         clashes = name_clashes(self.cards)
         if clashes:
             card, name, other = clashes[0]

@@ -47,6 +47,14 @@ def load(path: Path | None = None) -> Loaded:
     )
 
 
+def newest(path: Path) -> Loaded:
+    """What an update left in `path` (or its backup); the bundled catalogue where there is nothing, or it is newer."""
+    if not path.exists() and not path.with_name(f"{path.name}.bak").exists():
+        return load(None)
+    left, bundled = load(path), load(None)
+    return left if left.catalogue.generated >= bundled.catalogue.generated else bundled
+
+
 def parse(data: bytes) -> Catalogue | str:
     """The catalogue in `data`, or what is wrong with it: the one check for files and for what a scraper proposes."""
     try:

@@ -1,4 +1,4 @@
-"""`models:` in gateway.yaml: models of the user's own, and changes to the registry's.
+"""`models:` in gateway.yaml and `kind: registry_override`: models of the user's own, and changes to the registry's.
 
 Every field is optional. What is left out keeps the registry's figure, or the figure of the model named in `like`.
 """
@@ -60,11 +60,13 @@ class ModelSpec(Spec, frozen=True, kw_only=True):
 class Merged(Struct, frozen=True):
     """The cards with the user's changes laid over them, and what was wrong with the changes.
 
-    An entry with a problem is left out: its base card, if it has one, stays as it was.
+    An entry with a problem is left out: its base card, if it has one, stays as it was. `overridden` are the fields of
+    the registry's own cards that the user has set.
     """
 
     cards: tuple[ModelCard, ...]
     problems: tuple[CardProblem, ...] = ()
+    overridden: Mapping[str, tuple[str, ...]] = {}
 
 
 def merge(base: Sequence[ModelCard], overrides: Mapping[str, ModelSpec]) -> Merged:
@@ -88,7 +90,8 @@ def merge(base: Sequence[ModelCard], overrides: Mapping[str, ModelSpec]) -> Merg
         cards = tuple(card for card in kept if card is not None)
         clash = next(iter(name_clashes(cards)), None)
         if clash is None:
-            return Merged(cards, tuple(problems))
+            overridden = {key: _set(spec) for key, spec in overrides.items() if key in originals.keys() - faulty}
+            return Merged(cards, tuple(problems), overridden)
         later, name, earlier = clash
         key, rival = (later.id, earlier) if later.id in overrides.keys() - faulty else (earlier, later.id)
         problems.append(CardProblem((key, "aliases"), f"the name `{name}` already belongs to `{rival}`"))
@@ -155,6 +158,10 @@ def _changes(spec: ModelSpec) -> dict[str, Any]:
     if spec.status is not None:
         changes["retires"] = None
     return changes
+
+
+def _set(spec: ModelSpec) -> tuple[str, ...]:
+    return tuple(field for field in spec.__struct_fields__ if getattr(spec, field) is not None)
 
 
 def _as_written(path: tuple[str | int, ...]) -> tuple[str | int, ...]:

@@ -50,15 +50,19 @@ def plausible(scraper: Scraper, source: Source, values: Mapping[str, Any], given
         if not low <= values[name] <= high:
             message = f"`{name}` is {values[name]:g} USD per million tokens, outside {low:g} to {high:g}"
             raise QuarantineError(Reason.OUT_OF_BOUNDS, message)
-    if faults := list(_faults(source, values)):
+    if faults := [*relations(values), *_faults(source, values)]:
         raise QuarantineError(Reason.IMPLAUSIBLE, "; ".join(faults))
 
 
-def _faults(source: Source, values: Mapping[str, Any]) -> Iterator[str]:
+def relations(values: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong between the prices of one model."""
     for small, times, large in RELATIONS:
         if small in values and large in values and values[small] > times * values[large] * (1 + 1e-9):
             bound = f"`{large}`" if times == 1 else f"{times:g} times `{large}`"
             yield f"`{small}` of {values[small]:g} is more than {bound} of {values[large]:g}"
+
+
+def _faults(source: Source, values: Mapping[str, Any]) -> Iterator[str]:
     for kind in ("batch", "priority", "long"):
         have = {name for name in values if name.startswith(f"{kind}_") and name in MONEY}
         if lacking := sorted({f"{kind}_input", f"{kind}_output"} - have) if have else []:

@@ -33,6 +33,7 @@ class _Reading:
         self.found: dict[str, dict[str, Any]] = {}
         self.added: dict[str, dict[str, Any]] = {}
         self.places: dict[str, int] = {}
+        self.selectors: dict[str, dict[str, str]] = {}
         self.findings: list[Finding] = []
         self.given = frozenset(
             field for table in source.tables for field, how in table.fields.items() if how.value is not None
@@ -106,6 +107,8 @@ class _Reading:
                 message = f"`{each}`: the page gives `{clash[0]}` as {known[clash[0]]} and as {values[clash[0]]}"
                 self.refuse(QuarantineError(Reason.CONFLICT, message), line.number, [each])
             known.update(values)
+            found_by = {field: table.finder(field) for field in values}
+            self.selectors[each] = {**found_by, **self.selectors.get(each, {})}
 
     def believed(self) -> tuple[Row, ...]:
         """The models without a fault. Raises QuarantineError when they are too few, or too many others are bad."""
@@ -121,7 +124,7 @@ class _Reading:
                 doubtful.add(each)
             if each not in doubtful:
                 ordered: dict[str, Any] = {field: values[field] for field in FIELDS if field in values}
-                rows.append(Row(each, ordered, self.places[each]))
+                rows.append(Row(each, ordered, self.places[each], self.selectors[each]))
         bad = nameless + len(doubtful & self.places.keys())
         if len(self.places) < self.source.min_rows:
             message = f"{len(self.places)} models, and the page has never had fewer than {self.source.min_rows}"

@@ -24,6 +24,17 @@ class Reason(StrEnum):
     CONFLICT = "conflict"
     TOO_FEW_ROWS = "too-few-rows"
     TOO_MANY_BAD = "too-many-bad"
+    UNLISTED_HOST = "unlisted-host"
+    ROBOTS = "robots"
+    UNREACHABLE = "unreachable"
+    BAD_ANSWER = "bad-answer"
+    WRONG_CONTENT = "wrong-content"
+    PAGE_TOO_LARGE = "page-too-large"
+    PRICE_JUMP = "price-jump"
+    FEWER_ROWS = "fewer-rows"
+    VANISHED = "vanished"
+    DISAGREEMENT = "disagreement"
+    NAME_TAKEN = "name-taken"
 
 
 class Finding(Struct, frozen=True):
@@ -36,11 +47,13 @@ class Finding(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
-    """One model: `values` by field, prices in USD per million tokens; `line` is where the page names it."""
+    """One model: `values` by field, prices in USD per million tokens; `line` is where the page names it, `selectors`
+    say what found each value."""
 
     id: str
     values: dict[str, Any]
     line: int = 1
+    selectors: dict[str, str] = {}
 
 
 class Extraction(Struct, frozen=True):
@@ -49,6 +62,18 @@ class Extraction(Struct, frozen=True):
     rows: tuple[Row, ...]
     findings: tuple[Finding, ...]
     url: str | None = None
+
+
+class UpdateError(Exception):
+    """An update of the registry that cannot be made; the text says why."""
+
+
+class BusyError(UpdateError):
+    """Another update is under way, or has just done what was asked for."""
+
+
+class NoScraperError(UpdateError):
+    """A scraper that is not there, or that cannot be used."""
 
 
 class QuarantineError(Exception):

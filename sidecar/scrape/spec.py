@@ -4,7 +4,7 @@ What a field means decides how it is read: prices as money, sizes as tokens, the
 """
 
 import re
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, cast, get_args
 
 from msgspec import Meta
 
@@ -94,6 +94,19 @@ class Table(Spec, frozen=True, kw_only=True, tag_field="from"):
             raise ValueError("a table needs the field `id`")
         for pattern in (self.ignore, *self.where, *self.where.values()):
             compilable(pattern)
+
+    @property
+    def selector(self) -> str:
+        """What finds the table on its page."""
+        names = ("css", "xpath", "heading", "caption", "pane", "pattern", "rows")
+        given = ((name, getattr(self, name, None)) for name in names)
+        return " ".join(f"{name}: {' '.join(text.split())}" for name, text in given if text)
+
+    def finder(self, field: str) -> str:
+        """What finds a field: the table's selector and the field's column, in at most 400 characters."""
+        how = self.fields[cast(FieldName, field)]
+        at = "value" if how.value is not None else f"section: {how.section}" if how.section else f"column: {how.column}"
+        return f"{self.selector[: 398 - min(len(at), 200)]}, {at[:200]}"
 
 
 class Html(Table, frozen=True, kw_only=True, tag="html"):
@@ -199,6 +212,13 @@ class Scraper(Spec, frozen=True, kw_only=True):
     )  # fmt: skip
     bounds: Annotated[dict[Money, tuple[float, float]], Meta(description="Field to lowest and highest price.")] = {}
     max_quarantined: Ratio = 0.25
+    max_jump: Annotated[
+        float, Meta(gt=1, le=1000, description="A price that is so many times the last one, or less, is quarantined.")
+    ] = 3.0
+    max_missing: Annotated[Ratio, Meta(description="More of the last page's models gone, and none is believed.")] = 0.25
+    second_opinion: Annotated[
+        bool, Meta(description="A catalogue of several providers: it confirms and contradicts, and changes nothing.")
+    ] = False
 
 
 def compilable(pattern: str | None) -> None:

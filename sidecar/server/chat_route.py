@@ -12,6 +12,7 @@ from ..chat import Completion, Delta, Failure, FailureKind, Problem
 from ..engine.attempt import Errand
 from ..engine.execute import Execution
 from ..engine.failures import problem as failure_problem
+from ..engine.headers import header
 from ..engine.holder import Holder
 from ..engine.route import Live
 from ..engine.settle import Ending, Settler, bill
@@ -36,7 +37,7 @@ from .body import (
     too_slow,
     unreadable,
 )
-from .respond import JSON, SSE, Sent, attempt_headers, base_headers, call_headers, header
+from .respond import JSON, SSE, Sent, attempt_headers, base_headers, call_headers
 
 MAX_CACHED_STREAM = 1024 * 1024
 _ID = os.urandom(5).hex()
@@ -143,6 +144,7 @@ class ChatRoute:
             credential=credential(headers),
             local=is_loopback(address),
             timeout=timeout,
+            details={} if headers.get("x-sidecar-explain") == "1" else None,
         )
 
     async def _answer(self, live: Live, call: Call, end: str, sent: Sent, started: float) -> None:

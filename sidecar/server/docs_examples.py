@@ -121,6 +121,16 @@ STATUS: dict[str, Any] = {
     "policy_since": 1795132800.0,
     "reload": {"outcome": "loaded", "at": 1795132800.0, "findings": None},
     "registry_problem": None,
+    "registry_update": {
+        "next": 1795143600.0,
+        "step": None,
+        "problem": None,
+        "last": 1795057300.0,
+        "outcomes": {"openai": "changed", "openrouter": "unchanged"},
+        "changed": 1,
+        "quarantined": 0,
+        "findings": [],
+    },
     "providers": [
         {
             "name": "openai",
@@ -138,6 +148,18 @@ STATUS: dict[str, Any] = {
     "models": [],
     "models_omitted": 0,
     "stages": [{"stage": "cache", "kind": "cache", "outcomes": "hit", "to": "respond"}],
+    "budgets": [
+        {
+            "budget": "others",
+            "subject": "beta",
+            "mode": "hard",
+            "limit_usd": "1",
+            "spent_usd": "0.0375",
+            "reserved_usd": "0",
+            "left_usd": "0.9625",
+            "resets": 1786665600.0,
+        }
+    ],
 }
 
 

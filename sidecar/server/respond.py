@@ -2,21 +2,26 @@
 
 import re
 from collections.abc import Coroutine, Sequence
-from functools import lru_cache
 from math import ceil
 from typing import Any
 
 from ..call import Call
 from ..chat import Problem
 from ..engine.attempt import Attempt
+from ..engine.headers import Headers, decision_headers, header
 from ..engine.route import Live
 from ..surfaces.base import Surface
 from .body import Send
 
-Headers = list[tuple[bytes, bytes]]
-
 JSON = (b"content-type", b"application/json")
 SSE = (b"content-type", b"text/event-stream; charset=utf-8")
+SECURITY_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "cache-control": "no-store",
+}
+"""On every response that the framework sends."""
 _SAFE = (b"x-content-type-options", b"nosniff")
 _CLOSE = (b"connection", b"close")
 _UNREAD = frozenset({408, 413})
@@ -24,12 +29,6 @@ _UNREAD = frozenset({408, 413})
 _NO_STORE = (b"cache-control", b"no-store")
 MAX_WARNINGS = 2000
 _UNFIT = re.compile("[^ -~]")
-
-
-_QUOTA = {
-    what: tuple(f"x-ratelimit-{figure}-{what}".encode() for figure in ("limit", "remaining", "reset"))
-    for what in ("requests", "tokens")
-}
 
 
 class Sent:
@@ -63,17 +62,6 @@ class Sent:
         return self.whole(problem.status, headers, surface.problem(problem))
 
 
-@lru_cache(maxsize=4096)
-def header(name: bytes, value: str) -> tuple[bytes, bytes]:
-    """A header whose value comes from the configuration: the same few again and again."""
-    return name, value.encode()
-
-
-@lru_cache(maxsize=256)
-def _seconds(seconds: float) -> bytes:
-    return b"%gs" % round(seconds, 3)
-
-
 def base_headers(request_id: str, live: Live) -> Headers:
     """What is on every response."""
     return [(b"x-request-id", request_id.encode()), live.policy_header, _SAFE, _NO_STORE]
@@ -81,18 +69,11 @@ def base_headers(request_id: str, live: Live) -> Headers:
 
 def call_headers(call: Call, live: Live, overhead: float) -> Headers:
     """What is known of a call once it has been through the graph. `overhead` is the seconds we took so far."""
-    headers = [
-        *base_headers(call.id, live),
-        header(b"x-sidecar-cache", call.cache),
-        (b"x-sidecar-overhead-ms", b"%.2f" % (overhead * 1000)),
-    ]
-    if call.tier:
-        headers.append(header(b"x-sidecar-tier", call.tier))
-    for what, quota in call.quotas.items():
-        limit, remaining, reset = _QUOTA[what]
-        headers.append((limit, b"%d" % quota.limit))
-        headers.append((remaining, b"%d" % quota.remaining))
-        headers.append((reset, _seconds(quota.reset)))
+    headers = base_headers(call.id, live)
+    headers += decision_headers(call)
+    headers.append((b"x-sidecar-overhead-ms", b"%.2f" % (overhead * 1000)))
+    if call.details is not None and call.explained:
+        headers.append((b"x-sidecar-decision", call.id.encode()))
     return headers
 
 

@@ -4,29 +4,39 @@ import asyncio
 import sqlite3
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from msgspec import Struct
 
 from ..engine.holder import Holder
 from ..engine.log import Log
 from ..engine.metrics import Metrics
-from ..engine.open import Stores, open_graph
+from ..engine.open import Stores, open_graph, terms
 from ..engine.records import Records
-from ..engine.reload import Reloader
+from ..engine.reload import Reloader, read_vault
+from ..engine.route import Live
 from ..engine.settle import Settler
 from ..engine.upstream import Upstream
+from ..identity.secrets import resolve
 from ..policy import Loaded
+from ..spec import Secret
+from ..stores.budgets import Accounts
 from ..stores.changes import Changes
+from ..stores.decisions import Decisions
 from ..stores.health import LiveHealth
 from ..stores.keys import TABLE, read_keys
-from ..stores.memory import MemoryCounters, MemoryKeys
+from ..stores.memory import MemoryCounters
 from ..stores.sqlite import SQLiteLedger
 from ..surfaces.openai_chat import OpenAIChat
+from .admin_access import Access, WeakSecretError, signing_secret
 from .chat_route import ChatRoute
+from .registry_updates import RegistryUpdates
+
+_RELOAD = "reload"
 
 
 class RefusedError(Exception):
@@ -43,6 +53,9 @@ class Running(Struct):
     changes: Changes
     stores: Stores
     chat: ChatRoute
+    updates: RegistryUpdates
+    access: Access
+    reloader: Reloader
     started: float
 
     @property
@@ -73,40 +86,94 @@ async def running(
     if loaded.policy is None or loaded.graph is None:
         raise RefusedError(loaded.text)
     gateway = loaded.graph.gateway
-    stores = Stores(MemoryCounters(), LiveHealth())
-    live = open_graph(loaded.policy, loaded.graph, stores, environ)
-    if isinstance(live, list):
-        raise RefusedError(loaded.render(live))
+    secret = _signing_secret(environ)
     ledger = _open_ledger(gateway.ledger(entry, environ))
-    metrics = Metrics(ledger, stores.health)
+    stores = Stores(MemoryCounters(), LiveHealth(), database=ledger.path)
+    changes, live = await _open_stores(ledger, stores, loaded, environ)
+    metrics = Metrics(ledger, stores.health, stores.budgets)
     log = Log(sink or sys.stderr.buffer, time.time)
     holder = Holder(live, metrics, log, time.time)
-    changes = await _open_changes(ledger.path, holder, stores.keys)
     for notice in ledger.notices:
         holder.log("warning", "ledger", {"notice": notice})
-    records = Records(ledger, metrics, log if gateway.access_log else None, asyncio.get_running_loop())
+    decisions = Decisions(ledger.path)
+    records = Records(ledger, decisions, metrics, log if gateway.access_log else None, asyncio.get_running_loop())
     upstream = Upstream()
     chat = ChatRoute(OpenAIChat(), holder, upstream, Settler(records, stores.health))
-    reloader = Reloader(entry, holder, stores, environ)
-    watching = asyncio.create_task(reloader.run(loaded.folders), name="reload")
-    watching.add_done_callback(lambda task: _watch_ended(task, holder))
-    fetching = asyncio.create_task(stores.key_sets.run(environ, holder.log), name="jwks")
-    listening = asyncio.create_task(changes.run(), name="changes")
-    for task in (fetching, listening):
-        task.add_done_callback(lambda task: _ended(task, holder))
+    stores.report = holder.log
+    reloader = Reloader(entry, loaded, holder, stores, environ)
+    changes.hear("provider_keys", reloader.reopen)
+    updates = RegistryUpdates(entry, holder, metrics, ledger.path, environ)
     holder.read_registry(loaded.registry_problem)
+    access = Access(holder, secret, time.time)
+    jobs = {
+        _RELOAD: reloader.run(loaded.folders),
+        "jwks": stores.key_sets.run(partial(_secret, stores, environ), holder.log),
+        "changes": changes.run(),
+        "registry update": updates.run(),
+    }
+    now = time.time()
     try:
-        yield Running(holder, ledger, metrics, records, changes, stores, chat, time.time())
+        async with _working(jobs, holder, reloader):
+            yield Running(holder, ledger, metrics, records, changes, stores, chat, updates, access, reloader, now)
     finally:
-        reloader.stop()
-        fetching.cancel()
-        listening.cancel()
-        await asyncio.gather(watching, fetching, listening, return_exceptions=True)
         changes.close()
         await upstream.close()
         await records.flush()
         await ledger.close()
         await log.close()
+
+
+async def _open_stores(
+    ledger: SQLiteLedger, stores: Stores, loaded: Loaded, environ: Mapping[str, str]
+) -> tuple[Changes, Live]:
+    """What the database holds, and the graph on top of it. Raises RefusedError, and the ledger is closed then."""
+    try:
+        changes = await _open_changes(ledger.path, stores)
+        live = await _opened(loaded, stores, environ)
+        await _recall(stores.budgets, ledger, live)
+    except RefusedError:
+        await ledger.close()
+        raise
+    return changes, live
+
+
+@asynccontextmanager
+async def _working(
+    jobs: Mapping[str, Coroutine[Any, Any, None]], holder: Holder, reloader: Reloader
+) -> AsyncIterator[None]:
+    """What runs beside the requests, by name; ended and awaited at the end."""
+    tasks = [_owned(job, name, holder) for name, job in jobs.items()]
+    try:
+        yield
+    finally:
+        reloader.stop()
+        for task in tasks:
+            if task.get_name() != _RELOAD:  # it ends by itself: a thread of its own waits for files
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _opened(loaded: Loaded, stores: Stores, environ: Mapping[str, str]) -> Live:
+    """The graph with what the vault holds. Raises RefusedError."""
+    problem = await read_vault(stores, environ)
+    if problem is not None or loaded.policy is None or loaded.graph is None:
+        raise RefusedError(problem or loaded.text)
+    live = open_graph(loaded.policy, loaded.graph, stores, environ)
+    if isinstance(live, list):
+        raise RefusedError(loaded.render(live))
+    return live
+
+
+def _secret(stores: Stores, environ: Mapping[str, str], reference: str) -> Secret | None:
+    """A secret that is read while the gateway runs, from the vault as it is then."""
+    return resolve(reference, environ, stores.vault.secret)
+
+
+def _signing_secret(environ: Mapping[str, str]) -> bytes:
+    try:
+        return signing_secret(environ)
+    except WeakSecretError as fault:
+        raise RefusedError(f"{fault}\n") from fault
 
 
 def _open_ledger(path: Path) -> SQLiteLedger:
@@ -116,14 +183,14 @@ def _open_ledger(path: Path) -> SQLiteLedger:
         raise RefusedError(f"the database {path} cannot be used: {fault}\n") from fault
 
 
-async def _open_changes(path: Path, holder: Holder, keys: MemoryKeys) -> Changes:
+async def _open_changes(path: Path, stores: Stores) -> Changes:
     """Read the tables that others write, now and after each change. While they cannot be read the last state stays."""
 
     async def read() -> None:
-        keys.store(await asyncio.to_thread(read_keys, path))
+        stores.keys.store(await asyncio.to_thread(read_keys, path))
 
     try:
-        changes = Changes(path, holder.log)
+        changes = Changes(path, stores.tell)
         changes.hear(TABLE, read)
         await read()
     except sqlite3.Error as fault:
@@ -131,16 +198,26 @@ async def _open_changes(path: Path, holder: Holder, keys: MemoryKeys) -> Changes
     return changes
 
 
-def _watch_ended(task: asyncio.Task[None], holder: Holder) -> None:
-    """Hot reload ends with the gateway; when it ends before, that must not go unnoticed."""
-    fault = None if task.cancelled() else task.exception()
-    if isinstance(fault, Exception):
-        holder.log_fault("reload", fault)
-        holder.refuse("hot reload has stopped: restart the gateway to use changed files\n")
+async def _recall(budgets: Accounts, ledger: SQLiteLedger, live: Live) -> None:
+    """What was spent before this process began still counts."""
+    budgets.ledger = ledger
+    try:
+        await budgets.recall(terms(live.graph), time.time())
+    except sqlite3.Error as fault:
+        raise RefusedError(f"the database {ledger.path} cannot be used: {fault}\n") from fault
+    budgets.adopt(terms(live.graph))
 
 
-def _ended(task: asyncio.Task[None], holder: Holder) -> None:
-    """What runs as long as the gateway does must not end unnoticed before."""
-    fault = None if task.cancelled() else task.exception()
-    if isinstance(fault, Exception):
-        holder.log_fault(task.get_name(), fault)
+def _owned(job: Coroutine[Any, Any, None], name: str, holder: Holder) -> asyncio.Task[None]:
+    """A task that runs as long as the gateway does. When it ends before, that does not go unnoticed."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        fault = None if task.cancelled() else task.exception()
+        if isinstance(fault, Exception):
+            holder.log_fault(name, fault)
+            if name == _RELOAD:
+                holder.refuse("hot reload has stopped: restart the gateway to use changed files\n")
+
+    task = asyncio.create_task(job, name=name)
+    task.add_done_callback(ended)
+    return task

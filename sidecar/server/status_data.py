@@ -13,9 +13,19 @@ Dollars = Annotated[str, Meta(description="US dollars as exact decimal text.", e
 class ReloadStatus(Struct, frozen=True):
     """The last time a changed configuration was read. `findings` is what `sidecar validate` prints."""
 
-    outcome: Annotated[str, Meta(description="`loaded`, `unchanged` or `refused`.")]
+    outcome: Annotated[Literal["loaded", "unchanged", "refused"], Meta(description="How it ended.")]
     at: Unix
     findings: str | None = None
+
+
+class KeyStatus(Struct, frozen=True):
+    """One of several keys, by where it is found. `reason` says why it is not ready."""
+
+    secret: str
+    tenant: Annotated[str | None, Meta(description="Whose own it is; everybody's when null.")]
+    weight: int
+    state: Literal["ready", "resting", "not set"]
+    reason: str | None
 
 
 class ProviderStatus(Struct, frozen=True):
@@ -29,6 +39,7 @@ class ProviderStatus(Struct, frozen=True):
     reason: str | None
     models: Annotated[int, Meta(description="Models that requests may be sent to now.")]
     models_down: int
+    keys: Annotated[list[KeyStatus], Meta(description="Where it has several.")] = []
 
 
 class ModelStatus(Struct, frozen=True):
@@ -47,6 +58,21 @@ class ModelStatus(Struct, frozen=True):
     quality: float | None
     speed: Annotated[float | None, Meta(description="Output tokens a second by the registry.")]
     learned_speed: Annotated[float | None, Meta(description="Output tokens a second as seen here.")]
+    overridden: Annotated[tuple[str, ...], Meta(description="Figures that the configuration sets.")]
+    unlisted: Annotated[str | None, Meta(description="Since when its provider's page does not list it any more.")]
+
+
+class BudgetStatus(Struct, frozen=True):
+    """One account of a budget. `subject` is whose it is; empty when it is for all, or nobody has used it yet."""
+
+    budget: str
+    subject: str
+    mode: Literal["hard", "soft"]
+    limit_usd: Dollars
+    spent_usd: Dollars
+    reserved_usd: Annotated[Dollars, Meta(description="Held for attempts that run.")]
+    left_usd: Dollars
+    resets: Unix
 
 
 class Stage(Struct, frozen=True):
@@ -71,7 +97,8 @@ class ModelTraffic(Struct, frozen=True):
 
 
 class Traffic(Struct, frozen=True):
-    """The ledger's figures of the last 24 hours. Averages are null before the first answer."""
+    """The ledger's figures of the last 24 hours and what is over of the hour before. Averages are null before the first
+    answer."""
 
     since: Unix
     as_of: Unix
@@ -88,6 +115,19 @@ class Traffic(Struct, frozen=True):
     models: list[ModelTraffic]
 
 
+class RegistryUpdateStatus(Struct, frozen=True):
+    """Updates of the registry from the providers' pages. All null before the first, and where none is scheduled."""
+
+    next: Annotated[float | None, Meta(description="Unix time at which the schedule comes round.")]
+    step: Annotated[str | None, Meta(description="What an update under way in this process is doing.")]
+    problem: Annotated[str | None, Meta(description="Why the last one here did not end.")]
+    last: Annotated[float | None, Meta(description="Unix time of the last one's end, whoever made it.")]
+    outcomes: Annotated[dict[str, str], Meta(description="By source: unchanged, changed, quarantined or failed.")]
+    changed: Annotated[int, Meta(description="Models it changed.")]
+    quarantined: Annotated[int, Meta(description="Findings that kept a model or a page out.")]
+    findings: Annotated[list[str], Meta(description="The first of them.")]
+
+
 class Status(Struct, frozen=True):
     """The gateway at one moment."""
 
@@ -101,9 +141,11 @@ class Status(Struct, frozen=True):
     policy_since: Unix
     reload: ReloadStatus
     registry_problem: str | None
+    registry_update: RegistryUpdateStatus
     providers: list[ProviderStatus]
     traffic: Annotated[Traffic | None, Meta(description="Null while the ledger has not been read.")]
     traffic_problem: Annotated[str | None, Meta(description="Why the figures are old or absent.")]
     models: Annotated[list[ModelStatus], Meta(description="Models of configured providers first.")]
     models_omitted: Annotated[int, Meta(description="Models past the list's bound.")]
     stages: list[Stage]
+    budgets: Annotated[list[BudgetStatus], Meta(description="Accounts with the least left first.")]

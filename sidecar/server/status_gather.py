@@ -1,21 +1,38 @@
 """Running gateway -> Status: reads what is in memory, asks nobody, changes nothing."""
 
 from collections.abc import Mapping
+from typing import Literal
 from urllib.parse import urlsplit
 
 from .. import __version__
+from ..engine.access import KeyInUse
+from ..engine.holder import Reload
 from ..engine.route import Live
 from ..gateway import Provider
 from ..registry.index import Model
 from ..registry.price import usd
 from ..render import edges
+from ..stores.budgets import Standing
 from ..stores.health import LiveHealth
 from .state import Running
-from .status_data import KeyState, ModelState, ModelStatus, ProviderStatus, ReloadStatus, Stage, Status
+from .status_data import (
+    BudgetStatus,
+    KeyState,
+    KeyStatus,
+    ModelState,
+    ModelStatus,
+    ProviderStatus,
+    RegistryUpdateStatus,
+    ReloadStatus,
+    Stage,
+    Status,
+)
 from .status_figures import Reading
 
 MAX_MODELS = 500
 """Models listed: a registry may hold thousands, a page should not."""
+MAX_BUDGETS = 500
+"""Accounts of budgets listed."""
 MAX_FINDINGS = 20_000
 """Characters of a reload's findings that are shown."""
 
@@ -26,8 +43,9 @@ def gather(running: Running, reading: Reading, now: float) -> Status:
     # As the next request would: a model whose rest is over is not down.
     health.wake(now)
     reasons = {part: _clean(reason) for part, reason in running.not_ready().items()}
-    models = _models(live, health)
+    models = model_states(live, health)
     graph = live.graph
+    standings = sorted(running.stores.budgets.snapshot(now), key=lambda standing: standing.left / standing.limit)
     return Status(
         status="not ready" if reasons else "ready",
         reasons=reasons,
@@ -37,26 +55,56 @@ def gather(running: Running, reading: Reading, now: float) -> Status:
         running=len(running.chat.watches),
         policy=graph.hash,
         policy_since=live.opened,
-        reload=_reload(running),
+        reload=reload_status(running.holder.last),
         registry_problem=None if running.registry_problem is None else _clean(running.registry_problem),
-        providers=[_provider(live, name, spec, models) for name, spec in graph.gateway.providers.items()],
+        registry_update=_registry_update(running),
+        providers=[_provider(live, name, models, now) for name in graph.gateway.providers],
         traffic=reading.traffic,
         traffic_problem=None if reading.problem is None else _clean(reading.problem),
         models=models[:MAX_MODELS],
         models_omitted=max(0, len(models) - MAX_MODELS),
+        budgets=[_budget(standing) for standing in standings[:MAX_BUDGETS]],
         stages=[Stage(a, graph.nodes[a].kind, outcomes, b) for a, outcomes, b in edges(graph)],
     )
 
 
-def _reload(running: Running) -> ReloadStatus:
-    last = running.holder.last
+def _budget(standing: Standing) -> BudgetStatus:
+    return BudgetStatus(
+        budget=standing.name,
+        subject=standing.subject,
+        mode="hard" if standing.hard else "soft",
+        limit_usd=usd(standing.limit),
+        spent_usd=usd(standing.spent),
+        reserved_usd=usd(standing.reserved),
+        left_usd=usd(standing.left),
+        resets=standing.resets,
+    )
+
+
+def _registry_update(running: Running) -> RegistryUpdateStatus:
+    updates, last = running.updates, running.updates.last
+    return RegistryUpdateStatus(
+        next=updates.next,
+        step=updates.step,
+        problem=None if updates.fault is None else _clean(updates.fault),
+        last=None if last is None else last.at,
+        outcomes={} if last is None else dict(last.outcomes),
+        changed=0 if last is None else last.changed,
+        quarantined=0 if last is None else last.quarantined,
+        findings=[] if last is None else [_clean(line) for line in last.findings],
+    )
+
+
+def reload_status(last: Reload) -> ReloadStatus:
+    """A reload as it is shown."""
     text = _clean(last.text)
     if len(text) > MAX_FINDINGS:
         text = text[:MAX_FINDINGS] + "\n… and more: `sidecar validate` prints all of it.\n"
     return ReloadStatus(last.outcome.value, last.at, text or None)
 
 
-def _provider(live: Live, name: str, spec: Provider, models: list[ModelStatus]) -> ProviderStatus:
+def _provider(live: Live, name: str, models: list[ModelStatus], now: float) -> ProviderStatus:
+    spec = live.graph.gateway.providers[name]
     down = live.state.health.down.get(name)
     own = [model.state for model in models if model.provider == name]
     return ProviderStatus(
@@ -68,22 +116,32 @@ def _provider(live: Live, name: str, spec: Provider, models: list[ModelStatus]) 
         reason=None if down is None else _clean(down),
         models=own.count("ready"),
         models_down=own.count("resting") + own.count("provider down"),
+        keys=[_one_key(one, now) for one in live.keys.get(name, ())],
     )
+
+
+def _one_key(one: KeyInUse, now: float) -> KeyStatus:
+    spec = one.spec
+    reason = one.missing if one.key is None else one.key.resting(now)
+    state: Literal["ready", "resting", "not set"] = "ready"
+    if reason is not None:
+        state = "not set" if one.key is None else "resting"
+    return KeyStatus(spec.secret, spec.tenant, spec.weight, state, None if reason is None else _clean(reason))
 
 
 def _key(live: Live, name: str, spec: Provider, down: bool) -> KeyState:
     """Whether there is a key, never which: `unused` when no model would be sent it."""
-    if spec.api_key is None:
+    if not spec.every_key:
         return "none configured"
     if down:
         return "not set"
     route = next((route for route in live.routes.values() if route.provider == name), None)
     if route is None:
         return "unused"
-    return "set" if route.target.key is not None else "not set"
+    return "set" if route.target.key is not None or route.ring is not None else "not set"
 
 
-def _models(live: Live, health: LiveHealth) -> list[ModelStatus]:
+def model_states(live: Live, health: LiveHealth) -> list[ModelStatus]:
     """All models, those of configured providers first, else in the registry's order."""
     providers = live.graph.gateway.providers
     models = [_model(live, model, health, providers) for model in live.graph.registry.models]
@@ -103,6 +161,8 @@ def _model(live: Live, model: Model, health: LiveHealth, providers: Mapping[str,
     elif model.id in health.down:
         state, reason = "resting", health.down[model.id]
     learned = health.speed(model.id)
+    card = live.graph.registry.card(model.id)
+    unlisted = None if card is None else card.unlisted
     return ModelStatus(
         id=model.id,
         provider=model.provider,
@@ -117,6 +177,8 @@ def _model(live: Live, model: Model, health: LiveHealth, providers: Mapping[str,
         quality=model.quality,
         speed=model.speed,
         learned_speed=None if learned is None else round(learned, 1),
+        overridden=live.graph.registry.overridden.get(model.id, ()),
+        unlisted=None if unlisted is None else unlisted.isoformat(),
     )
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from .page import Column, Html, code_block, document, inline, join, table, tag
-from .status_data import ModelStatus, ProviderStatus, Status, Traffic
+from .status_data import KeyStatus, ModelStatus, ProviderStatus, RegistryUpdateStatus, Status, Traffic
 
 SHEET = "status.css"
 NONE = "–"
@@ -24,6 +24,7 @@ def render(status: Status) -> Html:
             _banners(status),
             _section("Last 24 hours", _traffic(status)),
             _section("Configuration", _configuration(status)),
+            _section("Registry", _registry(status.registry_update)) if _updates(status.registry_update) else None,
             _section("Providers", _providers(status.providers)),
             _section("Stages", _stages(status)),
             _section("Models", _models(status)),
@@ -130,6 +131,27 @@ def _traffic_table(traffic: Traffic) -> Html:
     return table("Calls by model, last 24 hours", columns, rows)
 
 
+def _updates(update: RegistryUpdateStatus) -> bool:
+    """Whether the registry is updated at all."""
+    return update.next is not None or update.last is not None or update.step is not None
+
+
+def _registry(update: RegistryUpdateStatus) -> Html:
+    outcomes = ", ".join(f"{source} {outcome}" for source, outcome in update.outcomes.items())
+    kept_out = f"{update.changed:,} models changed, {update.quarantined:,} findings"
+    rows: list[tuple[str, str]] = []
+    if update.last is not None:
+        rows += [("Last update", join(moment(update.last), f" ({kept_out})")), ("Pages", outcomes)]
+    if update.next is not None:
+        rows.append(("Next", moment(update.next)))
+    if update.step is not None:
+        rows.append(("Under way", update.step))
+    if update.problem is not None:
+        rows.append(("Problem", tag("span", update.problem, class_="warn")))
+    facts = tag("dl", [join(tag("dt", name), tag("dd", value)) for name, value in rows], class_="facts")
+    return join(facts, code_block("\n".join(update.findings), "Kept out") if update.findings else None)
+
+
 def _configuration(status: Status) -> Html:
     reload = status.reload
     rows = [
@@ -162,13 +184,25 @@ def _providers(providers: list[ProviderStatus]) -> Html:
             _state(p.state, p.reason),
             p.protocol,
             tag("code", p.host),
-            p.key,
+            _keys(p),
             f"{p.models:,}",
             f"{p.models_down:,}",
         ]
         for p in providers
     ]
     return table("Providers and their health", columns, rows, hidden=True)
+
+
+def _keys(provider: ProviderStatus) -> str | Html:
+    """Whether there is a key; of several each one, with what keeps it from being used."""
+    if not provider.keys:
+        return provider.key
+    return tag("ul", *(tag("li", _key(key)) for key in provider.keys))
+
+
+def _key(key: KeyStatus) -> Html:
+    whose = f" for {key.tenant}" if key.tenant is not None else f" weight {key.weight}"
+    return join(tag("code", key.secret), whose, " ", _state(key.state, key.reason))
 
 
 def _stages(status: Status) -> Html:
@@ -208,7 +242,7 @@ def _catalogue(caption: str, models: list[ModelStatus]) -> Html:
     ]
     rows = [
         [
-            join(m.id, f" ({m.status})" if m.status in ("deprecated", "preview") else None),
+            join(m.id, _notes(m)),
             m.provider,
             # Why a provider is down is said once, with the provider.
             _state(m.state, m.reason if m.state == "resting" else None),
@@ -222,6 +256,13 @@ def _catalogue(caption: str, models: list[ModelStatus]) -> Html:
         for m in models
     ]
     return table(caption, columns, rows)
+
+
+def _notes(model: ModelStatus) -> str | None:
+    notes = [model.status] if model.status in ("deprecated", "preview") else []
+    notes += ["overridden"] if model.overridden else []
+    notes += [f"unlisted since {model.unlisted}"] if model.unlisted is not None else []
+    return f" ({', '.join(notes)})" if notes else None
 
 
 def _price(price: str | None, tiered: bool) -> Html:

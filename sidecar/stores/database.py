@@ -10,6 +10,8 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
+from . import rollups
+
 
 def counted(table: str) -> str:
     """Triggers that count every change of a table in `changes`, for those who listen (`stores/changes.py`)."""
@@ -63,6 +65,44 @@ MIGRATIONS = (
     CREATE UNIQUE INDEX gateway_keys_name ON gateway_keys (name) WHERE revoked IS NULL;
     """
     + counted("gateway_keys"),
+    """
+    CREATE TABLE registry_changelog (
+        id INTEGER PRIMARY KEY,
+        ts REAL NOT NULL,
+        source TEXT NOT NULL, model TEXT NOT NULL, field TEXT NOT NULL,
+        old TEXT, new TEXT,
+        page TEXT NOT NULL,
+        action TEXT NOT NULL, reason TEXT NOT NULL
+    );
+    CREATE INDEX registry_changelog_model ON registry_changelog (model, ts);
+    CREATE TABLE registry_pages (
+        url TEXT PRIMARY KEY, etag TEXT, last_modified TEXT,
+        sha256 TEXT NOT NULL, fetched_at TEXT NOT NULL, page BLOB NOT NULL
+    );
+    CREATE TABLE leases (
+        name TEXT PRIMARY KEY, holder TEXT, until REAL NOT NULL, done REAL NOT NULL, outcome TEXT NOT NULL
+    ) WITHOUT ROWID;
+    """,
+    """
+    CREATE TABLE provider_keys (
+        name TEXT PRIMARY KEY,
+        sealed BLOB NOT NULL,
+        created REAL NOT NULL,
+        changed REAL NOT NULL
+    ) WITHOUT ROWID;
+    """
+    + counted("provider_keys"),
+    """
+    ALTER TABLE request_logs ADD COLUMN budgets TEXT NOT NULL DEFAULT '';
+    CREATE TABLE budget_spend (
+        budget TEXT NOT NULL, subject TEXT NOT NULL, minute INTEGER NOT NULL, nano INTEGER NOT NULL,
+        PRIMARY KEY (budget, subject, minute)
+    ) WITHOUT ROWID;
+    """,
+    rollups.MIGRATION,
+    """
+    CREATE TABLE decisions (id INTEGER PRIMARY KEY, request_id TEXT NOT NULL UNIQUE, data BLOB NOT NULL);
+    """,
 )
 """Numbered by place; `PRAGMA user_version` says how many a file has had."""
 

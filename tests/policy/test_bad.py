@@ -1,7 +1,8 @@
 """Every fault of a configuration as a person sees it: each case in `config/bad/` against its `.txt`, byte for byte.
 
 A case is a file, or a folder with a gateway.yaml and what it includes, named after the code it is about. Cases whose
-name ends in `-strict` are read as `sidecar run` reads them, secrets included; others as `sidecar validate` does.
+name ends in `-strict` are read as `sidecar run` reads them, secrets included; others as `sidecar validate` does, their
+`*_test.yaml` included.
 """
 
 from collections.abc import Callable
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.cases.suite import files_beside, read_suites
 from sidecar.config.codes import EXPLAIN, Code
+from sidecar.config.render import render_text
 from sidecar.engine.open import Stores, open_graph
 from sidecar.policy import load
 from sidecar.stores.health import LiveHealth
@@ -28,12 +31,19 @@ def code_of(case: Path) -> Code | None:
 
 def report(case: Path) -> tuple[str, set[Code]]:
     """What a person is shown, and the codes in it."""
+    if case.stem.endswith("_test"):
+        suites = read_suites([case], None)
+        return render_text(suites.findings, suites.texts), {finding.code for finding in suites.findings}
     strict = case.stem.endswith("-strict")
     loaded = load(case / "gateway.yaml" if case.is_dir() else case, ENVIRON, strict=strict)
     more = []
     if strict and loaded.policy is not None and loaded.graph is not None:
         opened = open_graph(loaded.policy, loaded.graph, Stores(MemoryCounters(), LiveHealth()), ENVIRON)
         more = opened if isinstance(opened, list) else []
+    if case.is_dir() and loaded.policy is not None:
+        suites = read_suites(files_beside(case, loaded.policy.gateway.spec.policies), loaded)
+        more += suites.findings
+        loaded.sources.texts.update(suites.texts)
     return loaded.render(more), {finding.code for finding in (*loaded.findings, *more)}
 
 

@@ -255,5 +255,5 @@ def test_selectors_and_queries_are_tried_before_a_page_is() -> None:
 
 def test_the_example_of_the_documentation_is_a_scraper() -> None:
     text = (Path(__file__).parents[2] / "docs" / "scrapers.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"(?s)```yaml\n(.*?)```", text)
+    (example,) = re.findall(r"(?s)```yaml\n(kind: scraper\n.*?)```", text)
     assert problems(spec(example)) == []

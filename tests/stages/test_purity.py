@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from sidecar.engine.explain import explain
+from sidecar.engine.trial import Asked, World
 from sidecar.graph import Graph
 from sidecar.policy import load
 from sidecar.surfaces.openai_chat import OpenAIChat
@@ -74,7 +75,7 @@ def test_explain_takes_the_way_that_serves(shipped: Graph) -> None:
     for body in REQUESTS:
         raw = json.dumps(body).encode()
         chat = OpenAIChat().parse(raw)
-        result = explain(shipped, (chat, raw), {"x-sidecar-task": "research"}, None, {})  # type: ignore[arg-type]
+        result = explain(shipped, Asked(chat, raw, {"x-sidecar-task": "research"}), World())  # type: ignore[arg-type]
         end, chain, trace, tier, rule, *_ = taken(shipped, body)
         assert (result.end, result.trace, result.tier, result.rule) == (end, trace, tier, rule)
         assert result.chain == (chain if end == "execute" else [])
@@ -86,7 +87,8 @@ def test_explain_takes_the_way_that_serves(shipped: Graph) -> None:
 def test_explain_a_provider_without_a_key(shipped: Graph) -> None:
     raw = json.dumps(request() | {"model": "gpt-4o-mini"}).encode()
     chat = OpenAIChat().parse(raw)
-    result = explain(shipped, (chat, raw), {}, None, {"openai": "no key: OPENAI_API_KEY is not set"})  # type: ignore[arg-type]
+    world = World(down={"openai": "no key: OPENAI_API_KEY is not set"})
+    result = explain(shipped, Asked(chat, raw), world)  # type: ignore[arg-type]
     assert (result.end, result.model, result.chain) == ("refuse", None, [])
     assert result.refusal is not None and "OPENAI_API_KEY is not set" in result.refusal.message
     assert result.dropped == [("gpt-4o-mini", "no key: OPENAI_API_KEY is not set")]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from sidecar.engine.explain import explain
+from sidecar.engine.trial import Asked, World
 from sidecar.stores.base import Principal
 from sidecar.surfaces.openai_chat import OpenAIChat
 
@@ -16,7 +17,7 @@ ONE = "kind: fallback\nalternatives: 5\n"
 
 def scores(policy: str, models: str = MODELS, body: bytes = b'{"model":"auto","messages":[{"role":"user"}]}') -> Any:
     chat = OpenAIChat().parse(body)
-    return explain(graph(policy, models=models), (chat, body), {}, None, {})  # type: ignore[arg-type]
+    return explain(graph(policy, models=models), Asked(chat, body), World())  # type: ignore[arg-type]
 
 
 def test_the_arithmetic_by_hand() -> None:
