@@ -50,6 +50,7 @@ class Code(StrEnum):
     SLOW_CHAIN = "slow-chain"
     UNPRICED_MODEL = "unpriced-model"
     RETIRED_MODEL = "retired-model"
+    LOW_BUDGET = "low-budget"
     IDLE_WEIGHT = "idle-weight"
     SHARED_CACHE = "shared-cache"
     PLAIN_SECRET = "plain-secret"

@@ -74,6 +74,15 @@ A model that is named is retired: its provider no longer serves it.
 
 It is never chosen by a glob; where it is named (an alias, a chain, a tier) every request for it fails.
 """,
+    "low-budget": """\
+A hard budget is smaller than what one request may cost, at the candidate where it costs least.
+
+The most that a request may cost is held before it is sent: a request that fills the model's window, with the longest
+answer, is refused even when nothing is spent. Shorter ones are served.
+
+    budgets:
+      - {name: all, limit: 0.01, window: day}     # a cent
+""",
     "idle-weight": """\
 A weight of `score` changes no choice: at zero and at twice its value every tier has the same best model.
 
@@ -81,7 +90,7 @@ All shares of output are tried, with the registry's speeds. Learned speeds may c
 or the only one, is no finding.
 """,
     "shared-cache": """\
-The cache answers one tenant with what another asked for: `share: all`, and there are several tenants.
+The cache answers one tenant with what another asked for: `share: all`.
 
 An answer may hold what only its tenant should know. Same body, same answer: with public content that may be meant.
 """,

@@ -10,6 +10,7 @@ from ..config.diagnostic import Diagnostic
 from .chains import chains, deadlines
 from .context import LintContext
 from .models import named_models, tiers_without_a_way_out
+from .money import low_budgets
 from .patterns import slow_patterns
 from .rules import rules
 from .tenants import shared_caches
@@ -23,6 +24,7 @@ CHECKS: tuple[Callable[[LintContext], Iterator[Diagnostic]], ...] = (
     named_models,
     chains,
     deadlines,
+    low_budgets,
     shared_caches,
 )
 
