@@ -75,10 +75,10 @@ A model that is named is retired: its provider no longer serves it.
 It is never chosen by a glob; where it is named (an alias, a chain, a tier) every request for it fails.
 """,
     "low-budget": """\
-A hard budget is smaller than what one request may cost, at the candidate where it costs least.
+A hard budget is smaller than what one request with the longest answer costs, at the candidate where that costs least.
 
-The most that a request may cost is held before it is sent: a request that fills the model's window, with the longest
-answer, is refused even when nothing is spent. Shorter ones are served.
+The most that a request may cost is held before it is sent: who asks for so long an answer is refused even when nothing
+is spent. Shorter ones are served.
 
     budgets:
       - {name: all, limit: 0.01, window: day}     # a cent

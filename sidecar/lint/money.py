@@ -11,14 +11,11 @@ from .context import LintContext, warning
 
 
 def low_budgets(context: LintContext) -> Iterator[Diagnostic]:
-    """Hard budgets that are smaller than what one request may cost at the candidate where it costs least."""
+    """Hard budgets that are smaller than the longest answer at the candidate where it costs least: its caller's input
+    comes on top."""
     tiers = [tier for linked in context.of(Score) for tier in (*linked.spec.tiers.values(), linked.spec.default)]
     models = {model for tier in tiers for model in candidates(tier, context.scope.registry)}
-    worst = [
-        (model.price.worst_case(model.context - model.max_output, model.max_output), model.id)
-        for model in models
-        if model.price is not None
-    ]
+    worst = [(model.price.worst_case(0, model.max_output), model.id) for model in models if model.price is not None]
     if not worst:
         return
     cost, name = min(worst)
@@ -26,8 +23,8 @@ def low_budgets(context: LintContext) -> Iterator[Diagnostic]:
         for place, budget in enumerate(linked.spec.budgets):
             if budget.mode == "hard" and nano(budget.limit) < cost:
                 message = (
-                    f"budget `{budget.name}` is below one request: what fills the window of `{name}`, where that costs "
-                    f"least, may cost {usd(cost)} USD, and is refused even when nothing is spent"
+                    f"budget `{budget.name}` is below one request: the longest answer of `{name}`, where that costs "
+                    f"least, may cost {usd(cost)} USD; who asks for it is refused even when nothing is spent"
                 )
                 help_ = "make it larger, or `mode: soft`"
                 yield warning(linked, ("budgets", place, "limit"), Code.LOW_BUDGET, message, help_)
