@@ -16,6 +16,7 @@ ROWS = """
     server cases
     engine
     render policy
+    lint
     shape
     link graph
     gateway stages scrape
