@@ -17,6 +17,7 @@ ROWS = """
     server cases
     engine
     render policy
+    lint
     shape
     link graph
     gateway stages scrape
@@ -39,7 +40,7 @@ LIBRARIES = {
     "jwt": "identity/jwt.py",
     "litestar": "server/",
     "msgspec": "",
-    "parsel": "scrape/select.py",
+    "parsel": ("scrape/select.py", "scrape/learn/"),
     "prometheus_client": "engine/metrics.py",
     "protego": "scrape/fetch.py",
     "sqlite_utils": "stores/database.py",

@@ -30,7 +30,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--corpus", type=Path, action="append", default=[], metavar="FILE.jsonl",
-        help="requests to try, an OpenAI body a line, in place of the built-in sample",
+        help="requests to try, the body of one a line, in place of the built-in sample",
     )  # fmt: skip
     parser.add_argument("--format", choices=tuple(FORMATS), default="text")
     parser.add_argument("--exit-code", action="store_true", help="exit with 1 when something differs")

@@ -1,6 +1,8 @@
-"""The codes of all findings, each with the text that `sidecar explain CODE` prints."""
+"""The codes of all findings, each with the text that `sidecar explain CODE` prints; those of lints are in `lints`."""
 
 from enum import StrEnum
+
+from .lints import LINTS
 
 
 class Code(StrEnum):
@@ -38,6 +40,22 @@ class Code(StrEnum):
     GRAPH_LOOP = "graph-loop"
     DEAD_NODE = "dead-node"
     REGISTRY_FALLBACK = "registry-fallback"
+    DEAD_RULE = "dead-rule"
+    SHADOWED_RULE = "shadowed-rule"
+    OVERLAPPING_RULES = "overlapping-rules"
+    NO_DEFAULT = "no-default"
+    LOST_CAPABILITY = "lost-capability"
+    SMALLER_CONTEXT = "smaller-context"
+    SAME_PROVIDER = "same-provider"
+    SLOW_CHAIN = "slow-chain"
+    UNPRICED_MODEL = "unpriced-model"
+    RETIRED_MODEL = "retired-model"
+    LOW_BUDGET = "low-budget"
+    IDLE_WEIGHT = "idle-weight"
+    SHARED_CACHE = "shared-cache"
+    PLAIN_SECRET = "plain-secret"
+    SLOW_PATTERN = "slow-pattern"
+    UNUSED_ALLOW = "unused-allow"
 
 
 EXPLAIN: dict[Code, str] = {
@@ -222,4 +240,5 @@ Nothing leads to this stage, so it never runs. A second stage of a kind is reach
     Code.REGISTRY_FALLBACK: """\
 models.json could not be used; its backup or the bundled one stands in until it is mended.
 """,
+    **{Code(code): text for code, text in LINTS.items()},
 }

@@ -63,12 +63,13 @@ def gather(running: Running, reading: Reading, now: float) -> Status:
         traffic_problem=None if reading.problem is None else _clean(reading.problem),
         models=models[:MAX_MODELS],
         models_omitted=max(0, len(models) - MAX_MODELS),
-        budgets=[_budget(standing) for standing in standings[:MAX_BUDGETS]],
+        budgets=[budget_state(standing) for standing in standings[:MAX_BUDGETS]],
         stages=[Stage(a, graph.nodes[a].kind, outcomes, b) for a, outcomes, b in edges(graph)],
     )
 
 
-def _budget(standing: Standing) -> BudgetStatus:
+def budget_state(standing: Standing) -> BudgetStatus:
+    """An account as it is shown."""
     return BudgetStatus(
         budget=standing.name,
         subject=standing.subject,
