@@ -59,11 +59,12 @@ def _sound(source: Source, format_: str) -> Side | None:
     side = read(source)
     if isinstance(side, Side):
         return side
-    findings = [source.finding(finding) for finding in side.findings if finding.severity is Severity.ERROR]
-    texts = {source.text(file): text for file, text in side.sources.texts.items()}
+    errors = [finding for finding in side.findings if finding.severity is Severity.ERROR]
     if format_ == "github":
-        sys.stdout.write(render_github(findings))
+        sys.stdout.write(render_github([source.finding(finding, "") for finding in errors]))
     else:
+        texts = {source.text(file): text for file, text in side.sources.texts.items()}
+        findings = [source.finding(finding) for finding in errors]
         sys.stderr.write(render_text(findings, texts, colored(sys.stderr)))
     return None
 

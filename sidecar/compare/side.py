@@ -43,18 +43,15 @@ class Source(Struct, frozen=True):
         label = f"{self.name}:" if before is None else before
         return text if self.root is None else text.replace(f"{self.root}{os.sep}", label)
 
-    def finding(self, finding: Diagnostic) -> Diagnostic:
-        """A finding with the file's name of the revision."""
-        also = finding.also and (
-            structs.replace(finding.also[0], file=self.text(finding.also[0].file)),
-            finding.also[1],
-        )
-        return structs.replace(
-            finding,
-            place=structs.replace(finding.place, file=self.text(finding.place.file)),
-            message=self.text(finding.message),
-            also=also,
-        )
+    def finding(self, finding: Diagnostic, before: str | None = None) -> Diagnostic:
+        """A finding with the file's name in the repository, after `before` or the revision."""
+
+        def named(place: Place) -> Place:
+            return structs.replace(place, file=self.text(place.file, before))
+
+        also = finding.also and (named(finding.also[0]), finding.also[1])
+        message = self.text(finding.message, before)
+        return structs.replace(finding, place=named(finding.place), message=message, also=also)
 
 
 class Side(Struct, frozen=True):

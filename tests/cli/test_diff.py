@@ -257,6 +257,33 @@ def test_a_corpus_that_cannot_be_read(sidecar: Sidecar, here: Path, text: str | 
     assert ran.code == 2 and f"asked.jsonl{said}" in ran.err, ran.err
 
 
+def test_cases_of_both_sides(sidecar: Sidecar, here: Path) -> None:
+    """A case may name a rule that only one side has; one that is gone is still tried."""
+    edit(
+        here / "new" / "policies" / "classify.yaml",
+        "name: short, when: last_tokens < 20",
+        "name: tiny, when: last_tokens < 9",
+    )
+    edit(here / "new" / "policies" / "route_test.yaml", "short ones, request: {last_tokens: 19}, expect: {rule: short}",
+         "tiny ones, request: {last_tokens: 8}, expect: {rule: tiny}")  # fmt: skip
+    ran = sidecar("diff", "old", "new", "--corpus", "asked.jsonl")
+    assert not ran.err and "test cases: 1 of 2 requests move\n" in ran.out
+    assert "simple: small -> expert: large  (such as short ones)" in ran.out
+    edit(here / "new" / "policies" / "route_test.yaml", "rule: tiny", "rule: none-such")
+    assert sidecar("diff", "old", "new").err.startswith("note: 1 findings in files of cases")
+
+
+def test_somebody_asks_where_nobody_is_let_in_without_a_key(sidecar: Sidecar, here: Path) -> None:
+    for side in ("old", "new"):
+        doors = here / side / "policies" / "doors.yaml"
+        edit(doors, "kind: authenticate\n", "kind: authenticate\nanonymous: never\n")
+        edit(doors, "name: app", f"name: {side}")
+    edit(here / "new" / "policies" / "classify.yaml", "last_tokens < 20", "last_tokens < 2")
+    assert "simple: small -> expert: large" in sidecar("diff", "old", "new", "--corpus", "asked.jsonl").out
+    edit(here / "old" / "policies" / "doors.yaml", "anonymous: never", "anonymous: loopback")
+    assert "1 now refused" in sidecar("diff", "old", "new", "--corpus", "asked.jsonl").out
+
+
 SHIPPED = {
     "threshold": ("policies/classify.yaml", "tokens > 30000", "tokens > 10000"),
     "tier": ("policies/score.yaml", "max_quality: 45", "max_quality: 40"),
@@ -323,6 +350,8 @@ def test_errors_of_a_revision_name_it(sidecar: Sidecar, repository: Path) -> Non
     ran = sidecar("diff", "HEAD", "HEAD~1")
     assert ran.code == 1 and ran.err.startswith("HEAD:deploy/policies/score.yaml:2:11: error[unknown-strategy]: ")
     assert "sidecar-old-" not in ran.err
+    ran = sidecar("diff", "HEAD", "HEAD~1", "--format", "github")
+    assert ran.code == 1 and ran.out.startswith("::error file=deploy/policies/score.yaml,line=2,col=11,")
 
 
 @pytest.mark.parametrize(
