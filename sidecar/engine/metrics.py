@@ -35,9 +35,11 @@ _BREAKER = "Circuit breaker of a model: 0 closed, 1 half-open, 2 open."
 
 class Metrics:
     """One set of metrics. Counting is plain addition on the event loop (the client library's own counters take a lock
-    and a microsecond each, and a request makes a dozen); the library builds the exposition when asked."""
+    and a microsecond each, and a request makes a dozen); the library builds the exposition when asked.
 
-    def __init__(self, ledger: Ledger, health: LiveHealth, budgets: Accounts) -> None:
+    `spans` are the exporter's own counts, by outcome."""
+
+    def __init__(self, ledger: Ledger, health: LiveHealth, budgets: Accounts, spans: Mapping[str, int]) -> None:
         model = _MODEL
         self._tokens = _Histogram("gen_ai_client_token_usage", "Tokens.", (*model, "gen_ai_token_type"), _TOKENS)
         self._duration = _Histogram("gen_ai_server_request_duration_seconds", "Whole attempt.", model, _SECONDS)
@@ -59,7 +61,7 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         registry.register(
             _Collected(
-                [m for m in vars(self).values() if isinstance(m, _Counter | _Histogram)], ledger, health, budgets
+                [m for m in vars(self).values() if isinstance(m, _Counter | _Histogram)], ledger, health, budgets, spans
             )
         )
         self._loaded = Gauge(
@@ -202,9 +204,15 @@ class _Collected(Collector):
     """What is counted, read when scraped."""
 
     def __init__(
-        self, metrics: Sequence[_Counter | _Histogram], ledger: Ledger, health: LiveHealth, budgets: Accounts
+        self,
+        metrics: Sequence[_Counter | _Histogram],
+        ledger: Ledger,
+        health: LiveHealth,
+        budgets: Accounts,
+        spans: Mapping[str, int],
     ) -> None:
         self._metrics = metrics
+        self._spans = spans
         self._ledger = ledger
         self._health = health
         self._budgets = budgets
@@ -223,3 +231,7 @@ class _Collected(Collector):
         for name, nano in left.items():
             budgets.add_metric((name,), nano / NANO)
         yield budgets
+        spans = CounterMetricFamily("sidecar_spans", "Spans of traces.", labels=("outcome",))
+        for outcome, count in self._spans.items():
+            spans.add_metric((outcome,), count)
+        yield spans

@@ -90,7 +90,7 @@ async def running(
     ledger = _open_ledger(gateway.ledger(entry, environ))
     stores = Stores(MemoryCounters(), LiveHealth(), database=ledger.path)
     changes, live = await _open_stores(ledger, stores, loaded, environ)
-    metrics = Metrics(ledger, stores.health, stores.budgets)
+    metrics = Metrics(ledger, stores.health, stores.budgets, stores.exporter.outcomes)
     log = Log(sink or sys.stderr.buffer, time.time)
     holder = Holder(live, metrics, log, time.time)
     for notice in ledger.notices:
@@ -103,6 +103,7 @@ async def running(
     reloader = Reloader(entry, loaded, holder, stores, environ)
     changes.hear("provider_keys", reloader.reopen)
     updates = RegistryUpdates(entry, holder, metrics, ledger.path, environ)
+    exporting = _owned(stores.exporter.run(upstream, holder.log), "traces", holder)
     holder.read_registry(loaded.registry_problem)
     access = Access(holder, secret, time.time)
     jobs = {
@@ -117,6 +118,7 @@ async def running(
             yield Running(holder, ledger, metrics, records, changes, stores, chat, updates, access, reloader, now)
     finally:
         changes.close()
+        await stores.exporter.stop(exporting)
         await upstream.close()
         await records.flush()
         await ledger.close()
