@@ -31,9 +31,12 @@ from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
 from .access import Access, Remembered, read_access
 from .admins import admins
 from .callers import gateway_keys, tokens
+from .collector import Collector, collector
+from .export import Exporter
 from .keyring import Report
 from .retry import Allowance
 from .route import Live, Route
+from .traces import Tracing
 
 
 class Stores(Struct):
@@ -50,6 +53,7 @@ class Stores(Struct):
     rests: Remembered = field(default_factory=dict)
     report: Report | None = None
     budgets: Accounts = field(default_factory=Accounts)
+    exporter: Exporter = field(default_factory=Exporter)
     cache: MemoryCache | None = None
     cache_settings: tuple[int, str] | None = None
 
@@ -121,6 +125,8 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
     findings += faults
     access = read_access(policy.gateway, read, stores.rests, stores.tell)
     findings += access.findings
+    to, faults = collector(policy.gateway, read, environ)
+    findings += faults
     if findings:
         return findings
     stores.rests = access.rests
@@ -152,7 +158,17 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
         keys=access.in_use,
         admins=found,
         policy_header=(b"x-sidecar-policy", graph.short_hash.encode()),
+        tracing=_tracing(graph, to, stores.exporter),
     )
+
+
+def _tracing(graph: Graph, to: Collector | None, exporter: Exporter) -> Tracing | None:
+    """How requests are traced; their spans go to this collector from now on."""
+    exporter.use(to)
+    if to is None:
+        return None
+    spec = graph.gateway.tracing
+    return Tracing(exporter, spec.sample / 100, spec.content == "redacted", graph.short_hash)
 
 
 def _route(model: Model, provider: Provider, access: Access, gate: Gate | None) -> Route:

@@ -13,6 +13,7 @@ from ..stores.gate import Gate
 from .access import KeyInUse
 from .keyring import Key, Ring
 from .retry import Allowance
+from .traces import Tracing
 
 
 class Route(Struct, frozen=True):
@@ -49,3 +50,4 @@ class Live(Struct, frozen=True):
     admins: Admins
     policy_header: tuple[bytes, bytes]
     """`x-sidecar-policy`, which is on every response."""
+    tracing: Tracing | None = None

@@ -104,6 +104,7 @@ async def running(
     reloader = Reloader(entry, loaded, holder, stores, environ)
     changes.hear("provider_keys", reloader.reopen)
     updates = RegistryUpdates(entry, holder, metrics, ledger.path, environ)
+    exporting = _owned(stores.exporter.run(upstream, holder.log), "traces", holder)
     holder.read_registry(loaded.registry_problem)
     access = Access(holder, secret, time.time)
     jobs = {
@@ -118,6 +119,7 @@ async def running(
             yield Running(holder, log, ledger, metrics, records, changes, stores, chat, updates, access, reloader, now)
     finally:
         changes.close()
+        await stores.exporter.stop(exporting)
         await upstream.close()
         await records.flush()
         await ledger.close()
