@@ -8,7 +8,7 @@ import msgspec
 from .charts import meter
 from .page import Child, Column, Html, code_block, join, table, tag
 from .record_data import ChangeStatus
-from .status_data import BudgetStatus, ModelStatus, ProviderStatus, Status
+from .status_data import BudgetStatus, KeyStatus, ModelStatus, ProviderStatus, Status
 from .status_words import NONE, clock, empty, facts, figure, mark, moment, money, more, section
 
 MAX_LISTED = 20
@@ -41,7 +41,19 @@ def providers(status: Status) -> Html:
 def _provider(p: ProviderStatus) -> list[Child]:
     name = join(p.name, tag("small", f"{p.protocol} · ", tag("code", p.host)))
     ready = f"{p.models:,}" if not p.models_down else f"{p.models:,} of {p.models + p.models_down:,}"
-    return [name, join(mark(p.state), tag("small", p.reason) if p.reason else None), p.key, ready]
+    return [name, join(mark(p.state), tag("small", p.reason) if p.reason else None), _keys(p), ready]
+
+
+def _keys(provider: ProviderStatus) -> str | Html:
+    """Whether there is a key; of several each one, with what keeps it from being used."""
+    if not provider.keys:
+        return provider.key
+    return tag("ul", *(tag("li", _key(key)) for key in provider.keys))
+
+
+def _key(key: KeyStatus) -> Html:
+    whose = f" for {key.tenant} " if key.tenant is not None else f" weight {key.weight} "
+    return join(tag("code", key.secret), whose, mark(key.state), tag("small", key.reason) if key.reason else None)
 
 
 def budgets(status: Status) -> Html | None:

@@ -69,7 +69,7 @@ class HistoryStatus(Struct, frozen=True):
     tenants: list[NamedStatus]
 
 
-class KeyStatus(Struct, frozen=True):
+class GatewayKeyStatus(Struct, frozen=True):
     """One gateway key, never its text. `prefix` is what may be shown of it; keys in git are known by their hash."""
 
     name: str
@@ -124,7 +124,7 @@ class RecordStatus(Struct, frozen=True):
     """What stands in the database."""
 
     history: HistoryStatus
-    keys: list[KeyStatus]
+    keys: list[GatewayKeyStatus]
     keys_omitted: int
     changes: Annotated[list[ChangeStatus], Meta(description="The newest first.")]
     decisions: Annotated[list[DecisionStatus], Meta(description="The newest first.")]

@@ -22,9 +22,9 @@ from .record_data import (
     ChangeStatus,
     DayCost,
     DecisionStatus,
+    GatewayKeyStatus,
     HistoryStatus,
     HourStatus,
-    KeyStatus,
     NamedStatus,
     RecordStatus,
     SavedStatus,
@@ -124,15 +124,15 @@ def _named(found: list[Group]) -> list[NamedStatus]:
     return [NamedStatus(name or "(none)", requests, usd(nano)) for name, (requests, nano) in ordered[:100]]
 
 
-def _keys(path: Path, declared: tuple[Principal, ...], now: float) -> list[KeyStatus]:
+def _keys(path: Path, declared: tuple[Principal, ...], now: float) -> list[GatewayKeyStatus]:
     with closing(KeyTable(path)) as table:
         stored = table.all()
     return [*(_declared(key, now) for key in declared), *(_stored(key, now) for key in stored)]
 
 
-def _declared(key: Principal, now: float) -> KeyStatus:
+def _declared(key: Principal, now: float) -> GatewayKeyStatus:
     ended = key.expires is not None and key.expires <= now
-    return KeyStatus(
+    return GatewayKeyStatus(
         name=key.key,
         tenant=key.tenant,
         prefix=None,
@@ -142,8 +142,8 @@ def _declared(key: Principal, now: float) -> KeyStatus:
     )
 
 
-def _stored(key: StoredKey, now: float) -> KeyStatus:
-    return KeyStatus(
+def _stored(key: StoredKey, now: float) -> GatewayKeyStatus:
+    return GatewayKeyStatus(
         name=key.name,
         tenant=key.tenant,
         prefix=key.prefix,
