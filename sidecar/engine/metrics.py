@@ -218,7 +218,7 @@ class _Histogram:
     def within(self, labels: tuple[str, ...], share: float) -> float | None:
         """The upper bound that this share of the values is within; the last bound for what is past all of them."""
         counts = self._values.get(labels)
-        if counts is None:
+        if counts is None or not any(counts[:-1]):
             return None
         wanted = share * sum(counts[:-1])
         place = next(n for n, passed in enumerate(accumulate(counts[:-1])) if passed >= wanted and passed)
