@@ -119,6 +119,13 @@ class Gateway(Spec, frozen=True, tag_field="kind", tag="gateway"):
     registry: Annotated[Path, Meta(description="A models.json instead of the bundled one.")] | None = None
     registry_update: RegistryUpdate | None = None
     database: Annotated[Path, Meta(description="The ledger's SQLite file, relative to this file.")] = "sidecar.db"
+    ledger_keeps: Annotated[
+        Literal["text", "features", "nothing"],
+        Meta(
+            description="What the ledger keeps of each request for `sidecar replay`: counts and flags (no word of it); "
+            "text: the last user message too, cut at 4,000 characters."
+        ),
+    ] = "features"
     limits: Limits = Limits()
     cors: Cors = Cors()
     admin: Admin = Admin()

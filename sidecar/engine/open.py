@@ -23,8 +23,10 @@ from ..stores.budgets import Accounts, Terms
 from ..stores.gate import Gate
 from ..stores.health import BreakerPlan, LiveHealth
 from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
+from ..stores.vector import Fingerprints
 from .admins import admins
 from .callers import gateway_keys, tokens
+from .recorder import Recorder
 from .retry import Allowance
 from .route import Live, Route
 
@@ -39,6 +41,7 @@ class Stores(Struct):
     keys: MemoryKeys = field(default_factory=MemoryKeys)
     key_sets: RemoteKeySets = field(default_factory=RemoteKeySets)
     budgets: Accounts = field(default_factory=Accounts)
+    fingerprints: Fingerprints = field(default_factory=Fingerprints)
     cache: MemoryCache | None = None
     cache_settings: tuple[int, str] | None = None
 
@@ -125,6 +128,7 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
         running_limit=limits.running,
         opened=time(),
         admins=found,
+        recorder=None if graph.gateway.ledger_keeps == "nothing" else Recorder(graph, stores.fingerprints),
         policy_header=(b"x-sidecar-policy", graph.short_hash.encode()),
     )
 

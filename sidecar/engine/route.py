@@ -10,6 +10,7 @@ from ..providers.base import Adapter, Target
 from ..registry.index import Model
 from ..stores.base import State
 from ..stores.gate import Gate
+from .recorder import Recorder
 from .retry import Allowance
 
 
@@ -38,5 +39,7 @@ class Live(Struct, frozen=True):
     running_limit: int
     opened: float
     admins: Admins
+    recorder: Recorder | None
+    """Makes what the ledger keeps of requests; None where it is to keep nothing."""
     policy_header: tuple[bytes, bytes]
     """`x-sidecar-policy`, which is on every response."""

@@ -28,8 +28,9 @@ from ..stores.health import LiveHealth
 from ..stores.keys import TABLE, read_keys
 from ..stores.memory import MemoryCounters, MemoryKeys
 from ..stores.sqlite import SQLiteLedger
+from ..stores.vector import fingerprint_key
 from ..surfaces.openai_chat import OpenAIChat
-from .admin_access import Access, WeakSecretError, signing_secret
+from .admin_access import VARIABLE, Access, WeakSecretError, signing_secret
 from .chat_route import ChatRoute
 from .registry_updates import RegistryUpdates
 
@@ -90,6 +91,7 @@ async def running(
         raise RefusedError(loaded.render(live))
     ledger = _open_ledger(gateway.ledger(entry, environ))
     await _recall(stores.budgets, ledger, live)
+    stores.fingerprints.use(await asyncio.to_thread(fingerprint_key, ledger.path, environ.get(VARIABLE, "")))
     metrics = Metrics(ledger, stores.health, stores.budgets)
     log = Log(sink or sys.stderr.buffer, time.time)
     holder = Holder(live, metrics, log, time.time)

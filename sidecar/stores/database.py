@@ -94,6 +94,10 @@ MIGRATIONS = (
     """
     CREATE TABLE decisions (id INTEGER PRIMARY KEY, request_id TEXT NOT NULL UNIQUE, data BLOB NOT NULL);
     """,
+    """
+    ALTER TABLE request_logs ADD COLUMN features BLOB;
+    CREATE TABLE fingerprint_key (id INTEGER PRIMARY KEY CHECK (id = 1), key BLOB NOT NULL);
+    """,
 )
 """Numbered by place; `PRAGMA user_version` says how many a file has had."""
 
