@@ -61,8 +61,8 @@ class Call(Struct):
 
     `timeout` are the seconds its caller gives it. `charged` is what limits were taken: the counter, how much, and of
     what: `tokens` are corrected by what was used, `asked` counts once a provider was asked, `requests` whatever comes
-    of them. `meters` are asked before every attempt, and `purse` is the one among them that pays. `patterns` are regular expressions that were
-    searched for, and whether they were found.
+    of them. `meters` are asked before every attempt, and `purse` is the one among them that pays.
+    `patterns` are regular expressions that were searched for, and whether they were found.
     """
 
     id: str

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "sidecar"
 
 ROWS = """
     cli
-    server cases
+    server cases replay
     engine
     render policy
     shape

@@ -14,6 +14,7 @@ VERBS = {
     "validate": "check a configuration: every error at once, offline, without a key",
     "test": "the cases beside the policies, offline, without a key",
     "explain": "why a request would go where it goes; or what a diagnostic code means",
+    "replay": "past traffic through a candidate policy: what moves, what it costs",
     "graph": "the policy as a picture: mermaid, dot or json",
     "show": "the configuration as the gateway understands it",
     "models": "the models a policy may use",

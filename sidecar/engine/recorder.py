@@ -52,7 +52,8 @@ class Recorder:
         vector = Vector(
             f.tokens, f.system_tokens, f.last_tokens, f.max_tokens, f.messages, f.turns, f.tools, f.tool_results,
             f.images, f.documents, f.audio, f.has_code, f.json_object, f.json_schema, f.reasoning,
-            f.reasoning_effort[:LONGEST], f.choices, None if f.temperature == 1.0 else f.temperature, len(call.raw), call.local,
+            f.reasoning_effort[:LONGEST], f.choices,
+            None if f.temperature == 1.0 else f.temperature, len(call.raw), call.local,
             self._fingerprints.address(call.ip), self._fingerprints.of(call.raw), kept, f.labels,
             self._told(f.claims) if self._claims else {}, f.user[:LONGEST] if self._user else None,
             {mark(pattern): found for pattern, found in patterns.items()} if patterns else {},

@@ -5,7 +5,6 @@ The text is kept only where gateway.yaml says `ledger_keeps: text`.
 
 import re
 import secrets
-import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from functools import lru_cache
@@ -33,7 +32,8 @@ class Vector(Struct, frozen=True, omit_defaults=True, gc=False):
     `ip` and `fingerprint` (of the whole body) are keyed digests: equal ones tell that it was the same. `size` is the
     body's bytes. `headers` are those of the sidecar and those that conditions name, null when absent; `claims` and
     `user` only as far as conditions read them. `patterns` are the regular expressions that were searched for, by
-    `mark`. `user` is null when it was not kept, and `temperature` when it was 1. `text` is there when the gateway was told to keep it.
+    `mark`. `user` is null when it was not kept, and `temperature` when it was 1. `text` is there when the gateway was
+    told to keep it.
     """
 
     tokens: int = 0

@@ -1,0 +1,66 @@
+"""Replay foretells what another policy really does: requests through both, each by a real gateway."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sidecar.registry.price import usd
+
+from .traffic import AFTER, BEFORE, Served, agreement, environment, serve, written
+
+COUNT = 160
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Served:
+    return serve(tmp_path_factory.mktemp("before"), BEFORE, COUNT)
+
+
+def command(before: Served, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    environ = {**environment("http://127.0.0.1:1", before.ledger.parent), "PYTHONPATH": str(ROOT)}
+    line = [sys.executable, "-m", "sidecar", *map(str, arguments)]
+    return subprocess.run(line, env=environ, capture_output=True, text=True, check=False, cwd=before.ledger.parent)
+
+
+def test_it_foretells_what_the_other_policy_does(before: Served, tmp_path: Path) -> None:
+    after = serve(tmp_path, AFTER.replace("LIMIT", str(COUNT // 3)), COUNT)
+    found = agreement(before, after, tmp_path / "gateway.yaml")
+    assert found.wrong == []
+    assert found.within >= 0.95 * found.priced
+    assert found.comparison.refusals.total() == after.statuses.count(429) > 0
+    assert found.comparison.now.low <= found.total <= found.comparison.now.high
+
+
+def test_the_same_policy_moves_nothing_and_costs_the_same(before: Served) -> None:
+    found = agreement(before, before, before.ledger.parent / "gateway.yaml")
+    spent = sum(row["cost_nano"] or 0 for rows in before.rows.values() for row in rows)
+    assert (found.wrong, found.comparison.moved) == ([], 0)
+    assert found.comparison.now.low == found.comparison.now.high == found.comparison.was_nano == spent
+
+
+def test_no_word_of_a_request_is_kept(before: Served) -> None:
+    kept = b"".join(path.read_bytes() for path in before.ledger.parent.glob("ledger.db*"))
+    assert b"fingerprint" in kept
+    assert b"network" not in kept
+    assert b"architecture" not in kept.lower()
+
+
+def test_the_command_says_what_moves(before: Served, tmp_path: Path) -> None:
+    written(tmp_path, AFTER.replace("LIMIT", "1000000"))
+    options = ("replay", "--ledger", before.ledger, "--policy", tmp_path, "--baseline", "large")
+    text = command(before, *options)
+    assert text.returncode == 0, text.stderr
+    assert f"of {COUNT} requests" in text.stdout
+    assert "all large" in text.stdout
+    told = json.loads(command(before, *options, "--format", "json").stdout)
+    assert told["requests"] == COUNT
+    assert sum(move["requests"] for move in told["moves"]) == told["moved"] > 0
+    report = command(before, *options, "--format", "markdown").stdout
+    assert report.startswith("### Replay: policy `")
+    assert usd(0) in report
+    assert command(before, *options, "--baseline", "larg").returncode == 2
+    assert command(before, "replay", "--ledger", tmp_path / "none.db", "--policy", tmp_path).returncode == 2
