@@ -82,6 +82,7 @@ _ROWS = f"""
 _ONE = f"""
     SELECT {", ".join(Attempted.__struct_fields__)} FROM request_logs
     WHERE request_id = ? ORDER BY attempt"""  # noqa: S608
+_EXPLAINED = "SELECT data FROM decisions WHERE request_id = ?"
 _ANSWERS = """
     SELECT model, output_tokens, count(*), sum(latency_ms) FROM request_logs
     WHERE ts >= ? AND attempt > 0 AND failure IS NULL AND model IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"""
@@ -114,6 +115,12 @@ class Ledger:
         with closing(self._open()) as db:
             rows = [Attempted(*values) for values in db.execute(_ONE, [request_id])]
         return _past(rows) if rows else None
+
+    def explained(self, request_id: str) -> bytes | None:
+        """The explanation that was asked for when it was decided, as JSON."""
+        with closing(self._open()) as db:
+            found = db.execute(_EXPLAINED, [request_id]).fetchone()
+        return None if found is None else bytes(found[0])
 
     def answers(self, ts: float) -> list[tuple[str, int, int, float]]:
         """Model, output tokens, and of the answers that had so many: their number and milliseconds together."""

@@ -16,9 +16,13 @@ from sidecar.replay.forecast import Forecast
 from sidecar.replay.history import Ledger
 from sidecar.replay.outcome import Replay
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the tests' own modules, as pytest finds them
+
 from .traffic import AFTER, BEFORE, agreement, environment, serve, written
 
 SOURCE = 500
+_OTHER = """replace(CAST(features AS TEXT), '"fingerprint":"', '"fingerprint":"{turn:08d}')"""
+"""Every copy is another request: its fingerprint is longer by what tells it apart."""
 
 
 def main() -> int:
@@ -43,7 +47,7 @@ def foretold(folder: Path, count: int) -> int:
     sys.stdout.write(
         f"{found.requests} requests, {told.moved} moved, {told.refusals.total()} refused, {told.uncertain} uncertain\n"
         f"routing   {len(found.wrong)} wrong\n"
-        f"cost      {share:.2f} % of {found.priced} within their range\n"
+        f"cost      {share:.2f} % of {found.priced} answers of another model within their range\n"
         f"sum       {found.total} nano-USD; foretold {told.now.mid}, from {told.now.low} to {told.now.high}\n"
     )
     return int(bool(found.wrong) or share < 95)
@@ -54,11 +58,13 @@ def speed(folder: Path, rows: int) -> None:
     served = serve(folder / "made", BEFORE, SOURCE)
     with sqlite3.connect(served.ledger) as db:
         columns = [row[1] for row in db.execute("PRAGMA table_info(request_logs)")][1:]
-        same = ", ".join(columns[2:])
+        same = ", ".join(columns[2:-1])
         for turn in range(rows // SOURCE - 1):
+            other = _OTHER.format(turn=turn)
             db.execute(
                 f"INSERT INTO request_logs ({', '.join(columns)}) "  # noqa: S608  names of columns
-                f"SELECT ts + {(turn + 1) * 60}, request_id || '-{turn}', {same} FROM request_logs WHERE id <= {SOURCE}"
+                f"SELECT ts + {(turn + 1) * 60}, request_id || '-{turn}', {same}, {other} FROM request_logs "
+                f"WHERE id <= {SOURCE}"
             )
     db.close()
     entry = written(folder / "candidate", AFTER.replace("LIMIT", str(10**9)))
@@ -70,7 +76,9 @@ def speed(folder: Path, rows: int) -> None:
     replay = Replay(Candidate(loaded.graph, callers(loaded.policy.specs, served.ledger)), Forecast(history.answers(0)))
     found = replay.run(history.since(0))
     seconds, used = time.perf_counter() - began, time.process_time() - cpu
-    sys.stdout.write(f"{found.rows} rows in {seconds:.1f} s ({used:.1f} s of one core): {found.rows / used:,.0f} rows/s\n")
+    sys.stdout.write(
+        f"{found.rows} rows in {seconds:.1f} s ({used:.1f} s of one core): {found.rows / used:,.0f} rows/s\n"
+    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Served:
 
 
 def command(before: Served, *arguments: object) -> "subprocess.CompletedProcess[str]":
-    environ = {**environment("http://127.0.0.1:1", before.ledger.parent), "PYTHONPATH": str(ROOT)}
+    environ = {**environment(before.base, before.ledger.parent), "PYTHONPATH": str(ROOT)}
     line = [sys.executable, "-m", "sidecar", *map(str, arguments)]
     return subprocess.run(line, env=environ, capture_output=True, text=True, check=False, cwd=before.ledger.parent)
 
@@ -64,3 +64,26 @@ def test_the_command_says_what_moves(before: Served, tmp_path: Path) -> None:
     assert usd(0) in report
     assert command(before, *options, "--baseline", "larg").returncode == 2
     assert command(before, "replay", "--ledger", tmp_path / "none.db", "--policy", tmp_path).returncode == 2
+
+
+def test_a_past_request_is_explained(before: Served) -> None:
+    place = next(n for n, i in enumerate(before.ids) if before.rows[i][0]["rule"] == "proof")
+    request, row = before.ids[place], before.rows[before.ids[place]][0]
+    told = command(before, "explain", "--id", request, "--ledger", before.ledger)
+    assert told.returncode == 0, told.stderr
+    assert "walked again under the same policy" in told.stdout
+    assert f"attempt 1 {row['model']} at {row['provider']}: answered" in told.stdout
+    assert "rule proof" in told.stdout.split("note")[1]
+    data = json.loads(command(before, "explain", "--id", request, "--ledger", before.ledger, "--format", "json").stdout)
+    assert data["explanation"]["model"] == row["model"]
+    missing = command(before, "explain", "--id", "req_none", "--ledger", before.ledger)
+    assert (missing.returncode, "there is no request `req_none`" in missing.stderr) == (2, True)
+
+
+def test_the_graph_counts_requests_on_its_edges(before: Served) -> None:
+    picture = json.loads(command(before, "graph", "--ledger", before.ledger, "--format", "json").stdout)
+    took = {(edge["from"], edge["outcome"]): edge["requests"] for edge in picture["edges"]}
+    assert took["authenticate", "known"] == COUNT
+    hits = sum(rows[0]["outcome"] == "hit" for rows in before.rows.values())
+    assert took["cache", "hit"] == hits > 0
+    assert f"hit: {hits} (" in command(before, "graph", "--ledger", before.ledger).stdout
