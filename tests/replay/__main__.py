@@ -62,7 +62,7 @@ def speed(folder: Path, rows: int) -> None:
         for turn in range(rows // SOURCE - 1):
             other = _OTHER.format(turn=turn)
             db.execute(
-                f"INSERT INTO request_logs ({', '.join(columns)}) "  # noqa: S608  names of columns
+                f"INSERT INTO request_logs ({', '.join(columns)}) "
                 f"SELECT ts + {(turn + 1) * 60}, request_id || '-{turn}', {same}, {other} FROM request_logs "
                 f"WHERE id <= {SOURCE}"
             )
