@@ -9,11 +9,13 @@ from msgspec import Meta
 from .identity.admins import Role
 from .registry.override import ModelSpec
 from .schedule import Cron, check
-from .spec import URL, Count, Duration, Name, Port, SecretRef, Size, Spec
+from .spec import URL, Count, Duration, Name, Percent, Port, SecretRef, Size, Spec
 
 Protocol = Literal["openai", "anthropic", "google", "ollama"]
 HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 Path = Annotated[str, Meta(min_length=1, max_length=1024)]
+AttributeName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.-]{0,127}$", examples=["service.name"])]
+AttributeText = Annotated[str, Meta(max_length=256)]
 
 DEFAULT_URLS: dict[str, str] = {
     "openai": "https://api.openai.com/v1",
@@ -30,12 +32,25 @@ class Listen(Spec, frozen=True):
     port: Port = 8787
 
 
+class ProviderKey(Spec, frozen=True):
+    """One of a provider's keys. Those without a tenant share the requests by weight. A tenant with keys of its own is
+    served with these and no others, and nobody else is."""
+
+    secret: SecretRef
+    weight: Annotated[int, Meta(ge=1, le=1000, description="Its share of the requests, by the others' weights.")] = 1
+    tenant: Annotated[Name, Meta(description="Whose own key it is; everybody's when absent.")] | None = None
+
+
 class Provider(Spec, frozen=True):
     """One upstream. Its name is what models refer to; `protocol` says which wire it speaks."""
 
     protocol: Protocol
     base_url: Annotated[URL, Meta(description="What the provider's own SDK calls its base URL.")] | None = None
     api_key: SecretRef | None = None
+    keys: Annotated[
+        tuple[ProviderKey, ...],
+        Meta(max_length=100, description="Several keys in place of `api_key`: shared by weight, or tenants' own."),
+    ] = ()
     headers: Annotated[dict[HeaderName, str], Meta(description="Sent with every request; no secrets here.")] = {}
     enabled: Annotated[bool, Meta(description="False takes the provider and its models out.")] = True
     concurrency: Annotated[int, Meta(ge=1, le=100_000, description="Calls at once; no bound when absent.")] | None = (
@@ -43,6 +58,13 @@ class Provider(Spec, frozen=True):
     )
     queue: Annotated[Count, Meta(description="Calls that may wait for one of those places.")] = 100
     queue_wait: Annotated[Duration, Meta(description="How long a call waits before the next model is tried.")] = "10s"
+
+    @property
+    def every_key(self) -> list[tuple[tuple[str | int, ...], ProviderKey]]:
+        """All its keys, each with its place in the provider: those of `keys`, or the one of `api_key`."""
+        if self.api_key is not None:
+            return [(("api_key",), ProviderKey(self.api_key))]
+        return [(("keys", index, "secret"), key) for index, key in enumerate(self.keys)]
 
     @property
     def url(self) -> str:
@@ -105,6 +127,33 @@ class Admin(Spec, frozen=True):
     token_ttl: Annotated[Duration, Meta(description="How long a token of /api/auth/token is good.")] = "15m"
 
 
+class Tracing(Spec, frozen=True):
+    """Spans of every request and attempt, sent to an OpenTelemetry collector by OTLP/HTTP."""
+
+    enabled: Annotated[bool, Meta(description="False traces nothing, whatever the environment says.")] = True
+    endpoint: (
+        Annotated[
+            URL,
+            Meta(
+                description="Where spans are sent; without it OTEL_EXPORTER_OTLP_ENDPOINT and its kin are asked.",
+                examples=["http://127.0.0.1:4318/v1/traces"],
+            ),
+        ]
+        | None
+    ) = None
+    headers: Annotated[dict[HeaderName, SecretRef], Meta(description="Sent along, such as `authorization`.")] = {}
+    sample: Annotated[
+        Percent, Meta(description="Percent of the requests that are traced, where the caller does not decide.")
+    ] = 100
+    content: Annotated[
+        Literal["off", "redacted"],
+        Meta(description="Whether prompts and answers are in the spans, without what looks like a secret."),
+    ] = "off"
+    resource: Annotated[
+        dict[AttributeName, AttributeText], Meta(description="What is told of this gateway, such as `service.name`.")
+    ] = {}
+
+
 class Gateway(Spec, frozen=True, tag_field="kind", tag="gateway"):
     """The gateway: everything has a default but the providers."""
 
@@ -129,6 +178,7 @@ class Gateway(Spec, frozen=True, tag_field="kind", tag="gateway"):
     limits: Limits = Limits()
     cors: Cors = Cors()
     admin: Admin = Admin()
+    tracing: Tracing = Tracing()
     access_log: Annotated[bool, Meta(description="One JSON line a request on standard error.")] = True
 
     def ledger(self, entry: pathlib.Path, environ: Mapping[str, str]) -> pathlib.Path:

@@ -16,11 +16,12 @@ ROWS = """
     server cases replay
     engine
     render policy
+    lint
     shape
     link graph
     gateway stages scrape
     call
-    providers surfaces identity emulator tokens registry stores config conditions
+    providers surfaces identity emulator tokens registry stores config conditions telemetry
     plain
     features listen schedule
     chat spec
@@ -30,7 +31,7 @@ ROWS = """
 LIBRARIES = {
     "aiohttp": "engine/upstream.py",
     "cronsim": "schedule.py",
-    "cryptography": "identity/jwt.py",
+    "cryptography": ("identity/jwt.py", "identity/vault.py"),
     "granian": "listen.py",
     "httpx": ("cli/demo.py", "identity/jwks.py", "scrape/fetch.py"),
     "jmespath": "scrape/select.py",
@@ -38,11 +39,11 @@ LIBRARIES = {
     "jwt": "identity/jwt.py",
     "litestar": "server/",
     "msgspec": "",
-    "parsel": "scrape/select.py",
+    "parsel": ("scrape/select.py", "scrape/learn/"),
     "prometheus_client": "engine/metrics.py",
     "protego": "scrape/fetch.py",
     "sqlite_utils": "stores/database.py",
-    "tenacity": ("engine/retry.py", "scrape/fetch.py"),
+    "tenacity": ("engine/export.py", "engine/retry.py", "scrape/fetch.py"),
     "tiktoken": "tokens.py",
     "uvloop": "cli/run.py",
     "watchfiles": ("engine/reload.py", "cli/test.py"),

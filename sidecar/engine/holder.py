@@ -38,6 +38,8 @@ class Holder:
         self._clock = clock
         self.last = Reload(Outcome.LOADED, live.opened, "", live.graph.short_hash)
         self.registry_problem: str | None = None
+        for outcome in (Outcome.LOADED, Outcome.REFUSED):
+            metrics.reloaded(outcome, 0)
         self._show(live)
 
     def swap(self, live: Live, text: str) -> Reload:
@@ -48,6 +50,11 @@ class Holder:
         self._show(live)
         self.log("info", "reload", {"outcome": "loaded", "policy": live.graph.short_hash})
         return self.last
+
+    def renew(self, live: Live) -> None:
+        """Serve with the same policy, opened anew with other secrets. What was said of the files stays."""
+        self.current = live
+        self.log("info", "vault", {"outcome": "reopened", "policy": live.graph.short_hash})
 
     def refuse(self, text: str) -> Reload:
         """Keep what serves, and be loud about it."""

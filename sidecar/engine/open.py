@@ -1,15 +1,20 @@
 """The open step: secrets read, stores made or taken over, providers made ready. The only step that does I/O."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from time import time
+from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..config.diagnostic import Diagnostic
 from ..gateway import Provider
 from ..graph import Graph
 from ..identity.jwks import RemoteKeys, RemoteKeySets
-from ..identity.secrets import MissingError, resolve
+from ..identity.jwt import Tokens
+from ..identity.secrets import resolve
+from ..identity.vault import Vault
 from ..policy import Policy
 from ..providers import ADAPTERS
 from ..providers.base import Target
@@ -18,17 +23,22 @@ from ..spec import Secret, byte_count, seconds
 from ..stages.budget import Budget
 from ..stages.cache import Cache
 from ..stages.fallback import Fallback
-from ..stores.base import State
+from ..stores.base import Principal, State
 from ..stores.budgets import Accounts, Terms
 from ..stores.gate import Gate
 from ..stores.health import BreakerPlan, LiveHealth
 from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
 from ..stores.vector import Fingerprints
+from .access import Access, Remembered, read_access
 from .admins import admins
 from .callers import gateway_keys, tokens
+from .collector import Collector, collector
+from .export import Exporter
+from .keyring import Report
 from .recorder import Recorder
 from .retry import Allowance
 from .route import Live, Route
+from .traces import Tracing
 
 
 class Stores(Struct):
@@ -40,8 +50,13 @@ class Stores(Struct):
     gates: dict[str, Gate] = field(default_factory=dict)
     keys: MemoryKeys = field(default_factory=MemoryKeys)
     key_sets: RemoteKeySets = field(default_factory=RemoteKeySets)
+    database: Path | None = None
+    vault: Vault = field(default_factory=lambda: Vault({}, {}))
+    rests: Remembered = field(default_factory=dict)
+    report: Report | None = None
     budgets: Accounts = field(default_factory=Accounts)
     fingerprints: Fingerprints = field(default_factory=Fingerprints)
+    exporter: Exporter = field(default_factory=Exporter)
     cache: MemoryCache | None = None
     cache_settings: tuple[int, str] | None = None
 
@@ -60,6 +75,23 @@ class Stores(Struct):
             gate = self.gates[name] = Gate(provider.concurrency, provider.queue)
         gate.resize(provider.concurrency, provider.queue)
         return gate
+
+    def tell(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        """A line for the log, once there is one."""
+        if self.report is not None:
+            self.report(level, event, fields)
+
+    def state(self, graph: Graph, issued: Tokens[Principal] | None, access: Access) -> State:
+        """What decisions under this graph read."""
+        return State(
+            counters=self.counters,
+            cache=self.cache_for(next((spec for spec in graph.stages if isinstance(spec, Cache)), Cache())),
+            health=self.health,
+            keys=self.keys,
+            tokens=issued,
+            closed=access.closed,
+            budgets=self.budgets,
+        )
 
     def adopt(self, spec: Fallback) -> None:
         """Take over the bounds on retries and the breakers' settings."""
@@ -85,41 +117,40 @@ def terms(graph: Graph) -> list[Terms]:
 
 def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[str, str]) -> Live | list[Diagnostic]:
     """The graph with all it needs to serve; or why it cannot. Nothing in use is touched until it all worked."""
-    keys, findings = gateway_keys(policy, environ)
-    issued, faults = tokens(policy, environ, stores.key_sets)
+
+    def read(reference: str) -> Secret | None:
+        return resolve(reference, environ, stores.vault.secret)
+
+    keys, findings = gateway_keys(policy, read)
+    issued, faults = tokens(policy, read, stores.key_sets)
     findings += faults
-    found, faults = admins(policy, environ, keys)
+    found, faults = admins(policy, read, environ, keys)
+    findings += faults
+    access = read_access(policy.gateway, read, stores.rests, stores.tell)
+    findings += access.findings
+    to, faults = collector(policy.gateway, read, environ)
     findings += faults
     if findings:
         return findings
-    secrets, unready = _provider_keys(graph.gateway.providers, environ)
+    stores.rests = access.rests
     providers = graph.gateway.providers
     gates = {
         name: stores.gate_for(name, provider) if provider.concurrency else None for name, provider in providers.items()
     }
     routes = {
-        m.id: _route(m, providers[m.provider], secrets, gates[m.provider])
+        m.id: _route(m, providers[m.provider], access, gates[m.provider])
         for m in graph.registry
-        if m.provider in secrets
+        if m.provider in access.secrets
     }
     stores.keys.declare(keys)
     stores.adopt(next((spec for spec in graph.stages if isinstance(spec, Fallback)), Fallback()))
-    stores.health.providers(unready)
+    stores.health.providers(access.unready)
     issuers = issued.issuers.values() if issued is not None else ()
     stores.key_sets.use([issuer.keys for issuer in issuers if isinstance(issuer.keys, RemoteKeys)])
-    caches = [spec for spec in graph.stages if isinstance(spec, Cache)]
     limits = graph.gateway.limits
-    state = State(
-        counters=stores.counters,
-        cache=stores.cache_for(caches[0] if caches else Cache()),
-        health=stores.health,
-        keys=stores.keys,
-        tokens=issued,
-        budgets=stores.budgets,
-    )
     return Live(
         graph=graph,
-        state=state,
+        state=stores.state(graph, issued, access),
         routes=routes,
         allowance=stores.allowance,
         body_limit=byte_count(limits.body),
@@ -127,41 +158,37 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
         body_timeout=seconds(limits.body_timeout),
         running_limit=limits.running,
         opened=time(),
+        keys=access.in_use,
         admins=found,
         recorder=None if graph.gateway.ledger_keeps == "nothing" else Recorder(graph, stores.fingerprints),
         policy_header=(b"x-sidecar-policy", graph.short_hash.encode()),
+        tracing=_tracing(graph, to, stores.exporter),
     )
 
 
-def _provider_keys(
-    providers: Mapping[str, Provider], environ: Mapping[str, str]
-) -> tuple[dict[str, Secret | None], dict[str, str]]:
-    """Each provider's key, and why a provider cannot be used. A missing key is no fault of the configuration."""
-    secrets: dict[str, Secret | None] = {}
-    unready: dict[str, str] = {}
-    for name, provider in providers.items():
-        if not provider.enabled:
-            continue
-        secrets[name] = None
-        if provider.api_key is None:
-            continue
-        try:
-            secrets[name] = resolve(provider.api_key, environ)
-        except MissingError as fault:
-            unready[name] = f"no key: {fault}"
-    return secrets, unready
+def _tracing(graph: Graph, to: Collector | None, exporter: Exporter) -> Tracing | None:
+    """How requests are traced; their spans go to this collector from now on."""
+    exporter.use(to)
+    if to is None:
+        return None
+    spec = graph.gateway.tracing
+    return Tracing(exporter, spec.sample / 100, spec.content == "redacted", graph.short_hash)
 
 
-def _route(model: Model, provider: Provider, secrets: Mapping[str, Secret | None], gate: Gate | None) -> Route:
-    adapter = ADAPTERS[provider.protocol]
+def _route(model: Model, provider: Provider, access: Access, gate: Gate | None) -> Route:
     target = Target(
         model=model.upstream,
         base_url=provider.url.rstrip("/"),
-        key=secrets[model.provider],
+        key=access.secrets[model.provider],
         headers=provider.headers,
         capabilities=model.capabilities,
         rejects=model.rejects,
         max_output=model.max_output,
         tools_effort=model.tools_effort,
     )
-    return Route(model, model.provider, adapter, target, gate, seconds(provider.queue_wait))
+    ring = access.rings.get(model.provider)
+    route = Route(model, model.provider, ADAPTERS[provider.protocol], target, gate, seconds(provider.queue_wait), ring)
+    if ring is None:
+        return route
+    keyed = {key: replace(route, target=replace(target, key=key.secret), key=key) for key in ring.keys}
+    return replace(route, keyed=keyed)

@@ -80,7 +80,7 @@ class ChatRoute:
                 watch.until = inf
                 call = body if isinstance(body, Problem) else self._call(scope, headers, body, live)
             if isinstance(call, Problem):
-                self._settler.records.metrics.turned_away(call.status, perf_counter() - started)
+                self._settler.records.turned_away(request_id, call, perf_counter() - started)
                 await sent.problem(self._surface, call, base_headers(request_id, live))
                 return
             call.id = request_id
@@ -97,8 +97,9 @@ class ChatRoute:
         except asyncio.CancelledError:
             if not watch.ours():
                 raise
-            self._settler.records.metrics.turned_away(408, perf_counter() - started)
-            await sent.problem(self._surface, too_slow(live.body_timeout), base_headers(request_id, live))
+            slow = too_slow(live.body_timeout)
+            self._settler.records.turned_away(request_id, slow, perf_counter() - started)
+            await sent.problem(self._surface, slow, base_headers(request_id, live))
         except HungUpError:
             if not sent.status:
                 # Most are gone; who only ended its own half of the connection would be told 500 by the server.
@@ -145,6 +146,7 @@ class ChatRoute:
             local=is_loopback(address),
             timeout=timeout,
             details={} if headers.get("x-sidecar-explain") == "1" else None,
+            context=None if live.tracing is None else live.tracing.begin(headers),
         )
 
     async def _answer(self, live: Live, call: Call, end: str, sent: Sent, started: float) -> None:
@@ -209,14 +211,15 @@ class ChatRoute:
         self._settler.settle(execution.errand.live, call, attempts, ending)
 
     async def _stream(self, execution: Execution, sent: Sent, started: float, overhead: float) -> None:
-        """Deltas to the caller as they come; all bytes are kept while they may be worth caching."""
+        """Deltas to the caller as they come; all bytes are kept while they may be worth caching, or are traced."""
         call, attempts = execution.errand.call, execution.attempts
         attempt = attempts[-1]
         encoder = self._surface.encoder(call.chat, attempt.route.model.id, call.id, call.now)
         headers = call_headers(call, execution.errand.live, overhead)
         headers += [*attempt_headers(attempts, None), SSE]
         await sent.head(200, headers)
-        kept: list[bytes] | None = [] if call.cache_key is not None else None
+        tracing = execution.errand.live.tracing
+        kept: list[bytes] | None = [] if call.cache_key is not None or (tracing and tracing.content) else None
         send = sent.send  # a chunk passes here a thousand times: no layer more than it needs
         deltas: Sequence[Delta] | None = attempt.pending
         while deltas is not None:

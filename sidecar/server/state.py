@@ -6,8 +6,9 @@ import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from msgspec import Struct
 
@@ -16,17 +17,20 @@ from ..engine.log import Log
 from ..engine.metrics import Metrics
 from ..engine.open import Stores, open_graph, terms
 from ..engine.records import Records
-from ..engine.reload import Reloader
+from ..engine.reload import Reloader, read_vault
 from ..engine.route import Live
+from ..engine.sample import sampled
 from ..engine.settle import Settler
 from ..engine.upstream import Upstream
+from ..identity.secrets import resolve
 from ..policy import Loaded
+from ..spec import Secret
 from ..stores.budgets import Accounts
 from ..stores.changes import Changes
 from ..stores.decisions import Decisions
 from ..stores.health import LiveHealth
 from ..stores.keys import TABLE, read_keys
-from ..stores.memory import MemoryCounters, MemoryKeys
+from ..stores.memory import MemoryCounters
 from ..stores.sqlite import SQLiteLedger
 from ..stores.vector import fingerprint_key
 from ..surfaces.openai_chat import OpenAIChat
@@ -45,6 +49,7 @@ class Running(Struct):
     """A gateway that serves. `database` is the ledger's file."""
 
     holder: Holder
+    log: Log
     ledger: SQLiteLedger
     metrics: Metrics
     records: Records
@@ -75,58 +80,108 @@ class Running(Struct):
 
 @asynccontextmanager
 async def running(
-    entry: Path, loaded: Loaded, environ: Mapping[str, str], sink: BinaryIO | None = None
+    entry: Path, loaded: Loaded, environ: Mapping[str, str], log: Log | None = None
 ) -> AsyncIterator[Running]:
     """Open everything, watch the configuration, and close all of it in order. Raises RefusedError.
 
-    `sink` is where log lines go; standard error by default.
+    `log` is where lines go: standard error, as JSON, by default. It ends with the gateway.
     """
     if loaded.policy is None or loaded.graph is None:
         raise RefusedError(loaded.text)
     gateway = loaded.graph.gateway
-    secret = _secret(environ)
-    stores = Stores(MemoryCounters(), LiveHealth())
-    live = open_graph(loaded.policy, loaded.graph, stores, environ)
-    if isinstance(live, list):
-        raise RefusedError(loaded.render(live))
+    secret = _signing_secret(environ)
     ledger = _open_ledger(gateway.ledger(entry, environ))
-    await _recall(stores.budgets, ledger, live)
-    stores.fingerprints.use(await asyncio.to_thread(fingerprint_key, ledger.path, environ.get(VARIABLE, "")))
-    metrics = Metrics(ledger, stores.health, stores.budgets)
-    log = Log(sink or sys.stderr.buffer, time.time)
+    stores = Stores(MemoryCounters(), LiveHealth(), database=ledger.path)
+    changes, live = await _open_stores(ledger, stores, loaded, environ)
+    metrics, log = Metrics(), log or Log(sys.stderr.buffer, time.time)
     holder = Holder(live, metrics, log, time.time)
-    changes = await _open_changes(ledger.path, holder, stores.keys)
     for notice in ledger.notices:
         holder.log("warning", "ledger", {"notice": notice})
     decisions = Decisions(ledger.path)
     records = Records(ledger, decisions, metrics, log if gateway.access_log else None, asyncio.get_running_loop())
     upstream = Upstream()
-    chat = ChatRoute(OpenAIChat(), holder, upstream, Settler(records, stores.health))
-    reloader = Reloader(entry, holder, stores, environ, loaded.sources.texts)
+    chat = ChatRoute(OpenAIChat(), holder, upstream, Settler(records, stores.health, sampled(log)))
+    stores.report = holder.log
+    reloader = Reloader(entry, loaded, holder, stores, environ)
+    changes.hear("provider_keys", reloader.reopen)
     updates = RegistryUpdates(entry, holder, metrics, ledger.path, environ)
-    watching = _owned(reloader.run(loaded.folders), _RELOAD, holder)
-    others = [
-        _owned(stores.key_sets.run(environ, holder.log), "jwks", holder),
-        _owned(changes.run(), "changes", holder),
-        _owned(updates.run(), "registry update", holder),
-    ]
+    exporting = _owned(stores.exporter.run(upstream, holder.log), "traces", holder)
     holder.read_registry(loaded.registry_problem)
+    access = Access(holder, secret, time.time)
+    jobs = {
+        _RELOAD: reloader.run(loaded.folders),
+        "jwks": stores.key_sets.run(partial(_secret, stores, environ), holder.log),
+        "changes": changes.run(),
+        "registry update": updates.run(),
+    }
+    now = time.time()
     try:
-        access = Access(holder, secret, time.time)
-        yield Running(holder, ledger, metrics, records, changes, stores, chat, updates, access, reloader, time.time())
+        async with _working(jobs, holder, reloader):
+            yield Running(holder, log, ledger, metrics, records, changes, stores, chat, updates, access, reloader, now)
     finally:
-        reloader.stop()
-        for task in others:
-            task.cancel()
-        await asyncio.gather(watching, *others, return_exceptions=True)
         changes.close()
+        await stores.exporter.stop(exporting)
         await upstream.close()
         await records.flush()
         await ledger.close()
         await log.close()
 
 
-def _secret(environ: Mapping[str, str]) -> bytes:
+async def _open_stores(
+    ledger: SQLiteLedger, stores: Stores, loaded: Loaded, environ: Mapping[str, str]
+) -> tuple[Changes, Live]:
+    """What the database holds, and the graph on top of it. Raises RefusedError, and the ledger is closed then."""
+    try:
+        changes = await _open_changes(ledger.path, stores)
+        live = await _opened(loaded, stores, environ)
+        await _recall(stores.budgets, ledger, live)
+        stores.fingerprints.use(await _fingerprint_key(ledger.path, environ))
+    except RefusedError:
+        await ledger.close()
+        raise
+    return changes, live
+
+
+async def _fingerprint_key(path: Path, environ: Mapping[str, str]) -> bytes:
+    try:
+        return await asyncio.to_thread(fingerprint_key, path, environ.get(VARIABLE, "").strip())
+    except sqlite3.Error as fault:
+        raise RefusedError(f"the database {path} cannot be used: {fault}\n") from fault
+
+
+@asynccontextmanager
+async def _working(
+    jobs: Mapping[str, Coroutine[Any, Any, None]], holder: Holder, reloader: Reloader
+) -> AsyncIterator[None]:
+    """What runs beside the requests, by name; ended and awaited at the end."""
+    tasks = [_owned(job, name, holder) for name, job in jobs.items()]
+    try:
+        yield
+    finally:
+        reloader.stop()
+        for task in tasks:
+            if task.get_name() != _RELOAD:  # it ends by itself: a thread of its own waits for files
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _opened(loaded: Loaded, stores: Stores, environ: Mapping[str, str]) -> Live:
+    """The graph with what the vault holds. Raises RefusedError."""
+    problem = await read_vault(stores, environ)
+    if problem is not None or loaded.policy is None or loaded.graph is None:
+        raise RefusedError(problem or loaded.text)
+    live = open_graph(loaded.policy, loaded.graph, stores, environ)
+    if isinstance(live, list):
+        raise RefusedError(loaded.render(live))
+    return live
+
+
+def _secret(stores: Stores, environ: Mapping[str, str], reference: str) -> Secret | None:
+    """A secret that is read while the gateway runs, from the vault as it is then."""
+    return resolve(reference, environ, stores.vault.secret)
+
+
+def _signing_secret(environ: Mapping[str, str]) -> bytes:
     try:
         return signing_secret(environ)
     except WeakSecretError as fault:
@@ -140,14 +195,14 @@ def _open_ledger(path: Path) -> SQLiteLedger:
         raise RefusedError(f"the database {path} cannot be used: {fault}\n") from fault
 
 
-async def _open_changes(path: Path, holder: Holder, keys: MemoryKeys) -> Changes:
+async def _open_changes(path: Path, stores: Stores) -> Changes:
     """Read the tables that others write, now and after each change. While they cannot be read the last state stays."""
 
     async def read() -> None:
-        keys.store(await asyncio.to_thread(read_keys, path))
+        stores.keys.store(await asyncio.to_thread(read_keys, path))
 
     try:
-        changes = Changes(path, holder.log)
+        changes = Changes(path, stores.tell)
         changes.hear(TABLE, read)
         await read()
     except sqlite3.Error as fault:
@@ -161,7 +216,6 @@ async def _recall(budgets: Accounts, ledger: SQLiteLedger, live: Live) -> None:
     try:
         await budgets.recall(terms(live.graph), time.time())
     except sqlite3.Error as fault:
-        await ledger.close()
         raise RefusedError(f"the database {ledger.path} cannot be used: {fault}\n") from fault
     budgets.adopt(terms(live.graph))
 
