@@ -121,7 +121,7 @@ class Candidate:
             row.request_id, ChatRequest(model, _MESSAGE, max_tokens=v.max_tokens or None), features, state, row.ts,
             raw.ljust(v.size) if self._padded else raw, self.graph.aliases.get(model, model), v.ip,
             "" if anonymous else _CREDENTIAL, b"" if anonymous else row.key_name.encode("utf-8", "surrogatepass"),
-            v.local, details={} if notes else None,
+            local=v.local, details={} if notes else None,
         )  # fmt: skip
 
     def _principal(self, past: Past, vector: Vector) -> Principal | None:

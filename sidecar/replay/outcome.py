@@ -1,5 +1,6 @@
 """The comparison: each past request beside what the candidate makes of it, summed up."""
 
+import gc
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from heapq import heappush, heappushpop
@@ -122,8 +123,13 @@ class Replay:
 
     def run(self, requests: Iterable[Past]) -> Comparison:
         """Everything; the comparison is whole afterwards."""
-        for past in requests:
-            self.take(past)
+        before = gc.get_threshold()
+        gc.set_threshold(_RARELY)  # a tenth of the time goes to looking for cycles, of which there are few
+        try:
+            for past in requests:
+                self.take(past)
+        finally:
+            gc.set_threshold(*before)
         found = self.found
         found.moves = sorted(self._moves.values(), key=lambda move: -move.requests)
         found.dearer = [mover for _, _, mover in sorted(self._dearer, key=lambda row: -row[0])]
@@ -272,6 +278,8 @@ def _where(decision: Decision) -> str:
     return {"execute": decision.model or "?", "respond": "cache"}.get(decision.end, "refused")
 
 
+_RARELY = 200_000
+"""Objects made between two looks."""
 _NOTHING = (exactly(0), exactly(0))
 _ANSWERS = 50_000
 """Answers remembered, for what a hit would have counted."""
