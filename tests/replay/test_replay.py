@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.registry.price import usd
 
-from .traffic import AFTER, BEFORE, Served, agreement, environment, serve, written
+from .traffic import AFTER, BEFORE, Served, agreement, environment, replayed, serve, written
 
 COUNT = 160
 ROOT = Path(__file__).parents[2]
@@ -87,3 +87,31 @@ def test_the_graph_counts_requests_on_its_edges(before: Served) -> None:
     hits = sum(rows[0]["outcome"] == "hit" for rows in before.rows.values())
     assert took["cache", "hit"] == hits > 0
     assert f"hit: {hits} (" in command(before, "graph", "--ledger", before.ledger).stdout
+
+
+NEW = BEFORE.replace("(?i)\\bprove\\b", "(?i)token .* model")
+
+
+def test_a_new_pattern_is_in_doubt_unless_the_text_was_kept(before: Served, tmp_path: Path) -> None:
+    entry = written(tmp_path / "new", NEW)
+    doubtful = replayed(before.ledger, entry)[0]
+    assert doubtful.uncertain > 0
+    assert doubtful.doubt.low < doubtful.doubt.high
+    kept = serve(tmp_path / "kept", BEFORE, 40, "ledger_keeps: text\n")
+    after = serve(tmp_path / "new", NEW, 40)
+    sure = agreement(kept, after, entry)
+    assert (sure.wrong, sure.comparison.uncertain) == ([], 0)
+    assert sure.comparison.moved > 0
+
+
+def test_nothing_is_kept_where_nothing_is_wanted(tmp_path: Path) -> None:
+    served = serve(tmp_path, BEFORE, 5, "ledger_keeps: nothing\n")
+    assert {row["features"] for rows in served.rows.values() for row in rows} == {b"null"}
+    assert replayed(served.ledger, tmp_path / "gateway.yaml")[0].skipped == 5
+
+
+def test_who_is_not_known_to_the_candidate_is_refused(before: Served, tmp_path: Path) -> None:
+    batch = next(line for line in BEFORE.splitlines(keepends=True) if "name: batch" in line)
+    found = replayed(before.ledger, written(tmp_path, BEFORE.replace(batch, "")))[0]
+    asked = sum(rows[0]["key_name"] == "batch" for rows in before.rows.values())
+    assert found.refusals == {"invalid_api_key": asked}
