@@ -19,7 +19,7 @@ from ..scrape.finding import Reason
 from ..spec import Secret
 from ..surfaces.base import Invalid
 from ..surfaces.openai_chat import OpenAIChat
-from .config import read
+from .config import default_path, read
 from .explain_past import explain_past
 
 
@@ -51,7 +51,8 @@ def action(options: argparse.Namespace) -> int:
     if loaded.graph is None or loaded.policy is None:
         return 1
     if options.id is not None:
-        return explain_past(loaded, options.id, options.ledger, options.format)
+        ledger = options.ledger or loaded.graph.gateway.ledger(options.config or default_path(), os.environ)
+        return explain_past(loaded, options.id, ledger, options.format)
     request = _request(options.request)
     if isinstance(request, str):
         sys.stderr.write(f"sidecar explain: {request}\n")

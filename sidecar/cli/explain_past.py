@@ -1,6 +1,5 @@
 """`sidecar explain --id`: what became of a past request, and why, as far as the ledger can tell."""
 
-import os
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ from ..registry.price import usd
 from ..replay.callers import callers
 from ..replay.candidate import Candidate, Decision
 from ..replay.history import Attempted, Ledger, Past
-from .config import default_path
 
 
 class Told(msgspec.Struct):
@@ -29,10 +27,8 @@ class Told(msgspec.Struct):
     notes: list[str]
 
 
-def explain_past(loaded: Loaded, request: str, ledger: Path | None, form: str) -> int:
+def explain_past(loaded: Loaded, request: str, path: Path, form: str) -> int:
     """0 when there is an explanation, 1 when there are rows alone, 2 when there is nothing."""
-    assert loaded.graph is not None
-    path = ledger or loaded.graph.gateway.ledger(default_path(), os.environ)
     try:
         history = Ledger(path)
         past, recorded = history.one(request), history.explained(request)

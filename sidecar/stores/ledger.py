@@ -8,8 +8,8 @@ from msgspec import Raw, Struct
 REMEMBERED = 32 * 86400
 """Seconds for which a ledger knows what budgets spent: as long as the longest month, and a day."""
 
-
 NO_FEATURES = Raw(b"null")
+"""What a row without features has."""
 
 
 class Row(Struct, frozen=True, omit_defaults=True):
