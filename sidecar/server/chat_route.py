@@ -40,6 +40,8 @@ from .body import (
 from .respond import JSON, SSE, Sent, attempt_headers, base_headers, call_headers
 
 MAX_CACHED_STREAM = 1024 * 1024
+BROKEN = Problem(500, "api_error", "The gateway failed on this request.", "internal_error")
+"""What a caller is told of a bug of ours."""
 _ID = os.urandom(5).hex()
 _number = count(1)
 
@@ -107,8 +109,7 @@ class ChatRoute:
         except Exception as fault:  # noqa: BLE001  the edge: a bug must not take the caller's connection silently
             self._holder.log_fault(request_id, fault)
             if not sent.status:
-                trouble = Problem(500, "api_error", "The gateway failed on this request.", "internal_error")
-                await sent.problem(self._surface, trouble, base_headers(request_id, live))
+                await sent.problem(self._surface, BROKEN, base_headers(request_id, live))
         finally:
             self.watches.end(watch)
 
