@@ -39,6 +39,7 @@ def read(path: Path | None, *, strict: bool) -> Loaded:
     loaded = load(path, os.environ, strict=strict)
     if loaded.findings:
         sys.stderr.write(loaded.text)
+    sys.stderr.write(loaded.candidates_text)
     return loaded
 
 

@@ -17,6 +17,7 @@ class Outcome(StrEnum):
     LOADED = "loaded"
     UNCHANGED = "unchanged"
     REFUSED = "refused"
+    LEFT_OUT = "candidate refused"
 
 
 class Reload(Struct, frozen=True):
@@ -55,9 +56,21 @@ class Holder:
         self._metrics.synchronized.set(0)
         self.log("error", "reload", {"outcome": "refused", "kept": self.last.policy, "findings": text})
 
-    def unchanged(self) -> None:
-        """The files say again what already serves: a refused edit was taken back."""
-        if self.last.outcome is Outcome.REFUSED:
+    def left_out(self, text: str) -> None:
+        """A policy on trial cannot be used: what serves does so without it, and is loud about it."""
+        self.last = Reload(Outcome.LEFT_OUT, self._clock(), text, self.current.graph.short_hash)
+        self._metrics.reloaded(Outcome.LEFT_OUT)
+        self._metrics.synchronized.set(0)
+        self.log("error", "reload", {"outcome": Outcome.LEFT_OUT, "policy": self.last.policy, "findings": text})
+
+    def unchanged(self, left_out: str | None = None) -> None:
+        """The files say again what already serves: a refused edit was taken back. `left_out` is what keeps a policy on
+        trial from being used."""
+        if left_out is not None:
+            if (self.last.outcome, self.last.text) != (Outcome.LEFT_OUT, left_out):
+                self.left_out(left_out)
+            return
+        if self.last.outcome in (Outcome.REFUSED, Outcome.LEFT_OUT):
             self.last = Reload(Outcome.UNCHANGED, self._clock(), "", self.current.graph.short_hash)
         self._metrics.synchronized.set(1)
 
@@ -81,3 +94,4 @@ class Holder:
 
     def _show(self, live: Live) -> None:
         self._metrics.policy(live.graph.short_hash, self._clock())
+        self._metrics.on_trial({role: one.graph.short_hash if one else None for role, one in live.on_trial.items()})

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from time import time
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..config.diagnostic import Diagnostic
 from ..gateway import Provider
@@ -79,15 +80,7 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
     if findings:
         return findings
     secrets, unready = _provider_keys(graph.gateway.providers, environ)
-    providers = graph.gateway.providers
-    gates = {
-        name: stores.gate_for(name, provider) if provider.concurrency else None for name, provider in providers.items()
-    }
-    routes = {
-        m.id: _route(m, providers[m.provider], secrets, gates[m.provider])
-        for m in graph.registry
-        if m.provider in secrets
-    }
+    routes = _routes(graph, secrets, stores)
     stores.keys.declare(keys)
     stores.adopt(next((spec for spec in graph.stages if isinstance(spec, Fallback)), Fallback()))
     stores.health.providers(unready)
@@ -114,6 +107,27 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
         opened=time(),
         policy_header=(b"x-sidecar-policy", graph.short_hash.encode()),
     )
+
+
+def open_candidate(live: Live, graph: Graph, stores: Stores, environ: Mapping[str, str]) -> Live:
+    """A policy on trial, opened beside the one in use. It has its own models, for it may override the registry; who may
+    call, what is stored, and what bounds retries stay those in use."""
+    secrets, _ = _provider_keys(graph.gateway.providers, environ)
+    header = (b"x-sidecar-policy", graph.short_hash.encode())
+    return replace(live, graph=graph, routes=_routes(graph, secrets, stores), policy_header=header)
+
+
+def _routes(graph: Graph, secrets: Mapping[str, Secret | None], stores: Stores) -> dict[str, Route]:
+    """Every model of a provider that may be asked."""
+    providers = graph.gateway.providers
+    gates = {
+        name: stores.gate_for(name, provider) if provider.concurrency else None for name, provider in providers.items()
+    }
+    return {
+        m.id: _route(m, providers[m.provider], secrets, gates[m.provider])
+        for m in graph.registry
+        if m.provider in secrets
+    }
 
 
 def _provider_keys(

@@ -14,9 +14,10 @@ from pathlib import Path
 from watchfiles import Change, awatch
 
 from ..graph import Graph
-from ..policy import Loaded, Policy, load
+from ..policy import Loaded, load
 from .holder import Holder
-from .open import Stores, open_graph
+from .open import Stores
+from .rollout import open_loaded
 
 DEBOUNCE_MS = 200
 TICK_MS = 30_000
@@ -61,18 +62,25 @@ class Reloader:
         """Read everything again; swap, refuse, or leave alone. Returns the folders to watch."""
         loaded = await asyncio.to_thread(load, self._entry, self._environ, strict=True)
         self._holder.read_registry(loaded.registry_problem)
-        if loaded.policy is None or loaded.graph is None:
+        if loaded.graph is None:
             self._holder.refuse(loaded.text)
-        elif self._same(loaded.graph):
-            self._holder.unchanged()
+        elif self._same(loaded.graph, loaded):
+            self._holder.unchanged(loaded.left_out)
         else:
-            self._open(loaded, loaded.policy, loaded.graph)
+            self._open(loaded)
         return loaded.folders
 
-    def _same(self, graph: Graph) -> bool:
-        """The same policy and models, on the same day: prices are valid from a day on."""
-        current = self._holder.current.graph
-        return graph.hash == current.hash and graph.registry.day == current.registry.day
+    def _same(self, graph: Graph, loaded: Loaded) -> bool:
+        """The same policies and models, on the same day: prices are valid from a day on."""
+        live = self._holder.current
+        current = live.graph
+        on_trial = {role: one and one.graph.hash for role, one in live.on_trial.items()}
+        return (
+            graph.hash == current.hash
+            and graph.registry.day == current.registry.day
+            and graph.gateway.rollout == current.gateway.rollout
+            and {role: one.graph and one.graph.hash for role, one in loaded.candidates.items()} == on_trial
+        )
 
     def _new_day(self) -> bool:
         return self._holder.current.graph.registry.day != datetime.now(UTC).date()
@@ -81,12 +89,14 @@ class Reloader:
         """End `run`."""
         self._stop.set()
 
-    def _open(self, loaded: Loaded, policy: Policy, graph: Graph) -> None:
-        live = open_graph(policy, graph, self._stores, self._environ)
+    def _open(self, loaded: Loaded) -> None:
+        live = open_loaded(loaded, self._stores, self._environ)
         if isinstance(live, list):
             self._holder.refuse(loaded.render(live))
         else:
-            self._holder.swap(live, loaded.text)
+            self._holder.swap(live, loaded.text + loaded.candidates_text)
+            if loaded.left_out is not None:
+                self._holder.left_out(loaded.left_out)
             # What was replaced, and what reading the files left, refers to itself in circles: at the collector's own
             # pace, set for requests, it would stay for hours.
             gc.collect()

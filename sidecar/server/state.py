@@ -14,13 +14,16 @@ from msgspec import Struct
 from ..engine.holder import Holder
 from ..engine.log import Log
 from ..engine.metrics import Metrics
-from ..engine.open import Stores, open_graph
+from ..engine.open import Stores
 from ..engine.records import Records
 from ..engine.reload import Reloader
+from ..engine.rollout import open_loaded
 from ..engine.settle import Settler
+from ..engine.shadow import Shadows
 from ..engine.upstream import Upstream
 from ..policy import Loaded
 from ..stores.changes import Changes
+from ..stores.disagreements import Disagreements
 from ..stores.health import LiveHealth
 from ..stores.keys import TABLE, read_keys
 from ..stores.memory import MemoryCounters, MemoryKeys
@@ -44,6 +47,7 @@ class Running(Struct):
     changes: Changes
     stores: Stores
     chat: ChatRoute
+    shadows: Shadows
     updates: RegistryUpdates
     started: float
 
@@ -72,23 +76,25 @@ async def running(
 
     `sink` is where log lines go; standard error by default.
     """
-    if loaded.policy is None or loaded.graph is None:
+    if loaded.graph is None:
         raise RefusedError(loaded.text)
     gateway = loaded.graph.gateway
     stores = Stores(MemoryCounters(), LiveHealth())
-    live = open_graph(loaded.policy, loaded.graph, stores, environ)
+    live = open_loaded(loaded, stores, environ)
     if isinstance(live, list):
         raise RefusedError(loaded.render(live))
     ledger = _open_ledger(gateway.ledger(entry, environ))
     metrics = Metrics(ledger, stores.health)
     log = Log(sink or sys.stderr.buffer, time.time)
     holder = Holder(live, metrics, log, time.time)
+    holder.unchanged(loaded.left_out)
     changes = await _open_changes(ledger.path, holder, stores.keys)
     for notice in ledger.notices:
         holder.log("warning", "ledger", {"notice": notice})
     records = Records(ledger, metrics, log if gateway.access_log else None, asyncio.get_running_loop())
     upstream = Upstream()
-    chat = ChatRoute(OpenAIChat(), holder, upstream, Settler(records, stores.health))
+    shadows = Shadows(Disagreements(ledger.path), metrics, holder.log)
+    chat = ChatRoute(OpenAIChat(), holder, upstream, Settler(records, stores.health), shadows)
     reloader = Reloader(entry, holder, stores, environ)
     watching = asyncio.create_task(reloader.run(loaded.folders), name="reload")
     watching.add_done_callback(lambda task: _watch_ended(task, holder))
@@ -100,7 +106,7 @@ async def running(
         task.add_done_callback(lambda task: _ended(task, holder))
     holder.read_registry(loaded.registry_problem)
     try:
-        yield Running(holder, ledger, metrics, records, changes, stores, chat, updates, time.time())
+        yield Running(holder, ledger, metrics, records, changes, stores, chat, shadows, updates, time.time())
     finally:
         reloader.stop()
         fetching.cancel()
@@ -110,6 +116,7 @@ async def running(
         changes.close()
         await upstream.close()
         await records.flush()
+        await shadows.close()
         await ledger.close()
         await log.close()
 

@@ -1,0 +1,101 @@
+"""Policies on trial: which requests the canary takes, and what the shadow would have decided.
+
+Which side a request is on is a pure function of the request and the configuration: a conversation stays on its side
+over reloads, restarts and replicas, and a larger percentage takes more without letting go of any.
+"""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+
+from msgspec.structs import replace
+
+from ..call import Call
+from ..conditions import Condition, FirstMatch
+from ..config.diagnostic import Diagnostic
+from ..graph import Graph
+from ..policy import Loaded
+from ..stages.authenticate import Authenticate
+from ..stages.base import Run
+from .open import Stores, open_candidate, open_graph
+from .route import Canary, Live, Rollout, Shadow
+from .shadow import Shadows
+from .walk import walk
+
+PARTS = 10_000
+_NOTHING = Rollout(None, None)
+_IDENTITY = frozenset({"tenant", "key", "labels", "claims"})
+
+
+def place(salt: str, kind: str, *who: str) -> int:
+    """Where somebody stands, 0 to 9,999: always at the same place, and all places are alike."""
+    text = "\0".join((salt, kind, *who)).encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(text, digest_size=8).digest()) % PARTS
+
+
+def followed(call: Call) -> tuple[str, ...]:
+    """What a request stays together with: its conversation, else its user at this key, else nothing but itself."""
+    features = call.features
+    if features.conversation:
+        return "conversation", features.conversation
+    if features.user:
+        return "user", call.key_digest().hex(), features.user
+    return "request", call.id
+
+
+def takes(canary: Canary, call: Call) -> bool:
+    """Whether this request is the canary's. `call` has its id, and has not been walked."""
+    if place(canary.salt, *followed(call)) >= canary.threshold:
+        return False
+    if canary.when is None:
+        return True
+    features = call.features
+    if canary.gates:
+        known = replace(call, features=replace(features))
+        any(gate(known) == "known" for gate in canary.gates)
+        features = known.features
+    return canary.when.index(features) == 0
+
+
+def on_trial(live: Live, call: Call, shadows: Shadows) -> tuple[Live, str]:
+    """Take a call through the graph in use, or the canary's: which it was, and the end it came to."""
+    rollout = live.rollout or _NOTHING
+    canary, shadow = rollout.canary, rollout.shadow
+    if canary is not None and takes(canary, call):
+        return canary.live, walk(canary.live.graph, call)
+    end = walk(live.graph, call)
+    if shadow is not None and place("shadow", "request", call.id) < shadow.threshold:
+        shadows.follow(shadow.live, live.graph.short_hash, call, end)
+    return live, end
+
+
+def open_loaded(loaded: Loaded, stores: Stores, environ: Mapping[str, str]) -> Live | list[Diagnostic]:
+    """A configuration that was read, ready to serve, with those of its policies on trial that can be used; or why it
+    cannot be opened."""
+    if loaded.policy is None or loaded.graph is None:
+        raise ValueError("a refused configuration cannot be opened")
+    live = open_graph(loaded.policy, loaded.graph, stores, environ)
+    spec = loaded.graph.gateway.rollout
+    if isinstance(live, list) or spec is None:
+        return live
+    opened = {
+        role: open_candidate(live, one.graph, stores, environ)
+        for role, one in loaded.candidates.items()
+        if one.graph is not None
+    }
+    canary, shadow = None, None
+    if spec.canary is not None and "canary" in opened:
+        when = None if spec.canary.when is None else Condition(spec.canary.when)
+        canary = Canary(
+            live=opened["canary"],
+            threshold=round(spec.canary.percent * PARTS / 100),
+            salt=f"canary {spec.canary.salt}",
+            when=None if when is None else FirstMatch([when], {}),
+            gates=_gates(live.graph) if when is not None and when.names & _IDENTITY else (),
+        )
+    if spec.shadow is not None and "shadow" in opened:
+        shadow = Shadow(opened["shadow"], round(spec.shadow.sample * PARTS / 100))
+    return replace(live, rollout=Rollout(canary, shadow)) if opened else live
+
+
+def _gates(graph: Graph) -> tuple[Run, ...]:
+    return tuple(graph.nodes[spec.node].run for spec in graph.stages if isinstance(spec, Authenticate))
