@@ -45,12 +45,23 @@ class Meter(Protocol):
         it. An attempt that never entered is none of its business."""
 
 
+class Purse(Meter, Protocol):
+    """The meter of a call that has budgets. It knows beforehand what they can pay for."""
+
+    @property
+    def accounts(self) -> str:
+        """The accounts that the call is charged to, as the ledger names them."""
+
+    def afford(self) -> Problem | None:
+        """Take out of the call's chain what cannot be paid for, or say why nothing can be."""
+
+
 class Call(Struct):
     """A request on its way through the graph. `now` is Unix time, read once: stages have no clock.
 
     `timeout` are the seconds its caller gives it. `charged` is what limits were taken: the counter, how much, and of
     what: `tokens` are corrected by what was used, `asked` counts once a provider was asked, `requests` whatever comes
-    of them. `meters` are asked before every attempt.
+    of them. `meters` are asked before every attempt, and `purse` is the one among them that pays.
     """
 
     id: str
@@ -80,6 +91,7 @@ class Call(Struct):
     quotas: dict[str, Quota] = field(default_factory=dict)
     charged: list[tuple[Counter, int, str]] = field(default_factory=list)
     meters: list[Meter] = field(default_factory=list)
+    purse: Purse | None = None
     trace: list[tuple[str, str]] = field(default_factory=list)
     details: dict[str, Any] | None = None
 
@@ -88,6 +100,11 @@ class Call(Struct):
         if not self.digest and self.credential:
             self.digest = digest(self.credential)
         return self.digest
+
+    @property
+    def explained(self) -> bool:
+        """Whether the caller asked for an explanation and is one whom the policy knows, or let in."""
+        return self.details is not None and (self.refusal is None or self.principal is not None)
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -80,6 +80,13 @@ class Condition:
         except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError):
             return False
 
+    def fails(self, context: Any) -> bool:
+        """True when the expression is false for certain. What cannot be told, because a map lacks a key, is not."""
+        try:
+            return self._program.execute(context) is False
+        except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError):
+            return False
+
     def _try_out(self, patterns: set[str]) -> None:
         for sample in _samples(self.source):
             try:

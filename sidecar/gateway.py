@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from .identity.admins import Role
 from .registry.override import ModelSpec
 from .schedule import Cron, check
 from .spec import URL, Condition, Count, Duration, Name, Percent, Port, SecretRef, Size, Spec
@@ -119,6 +120,26 @@ class Rollout(Spec, frozen=True):
         return {role: candidate.policies for role, candidate in named.items() if candidate is not None}
 
 
+class AdminKey(Spec, frozen=True):
+    """One key of the admin API: exactly one of `hash` (sha256:<64 hex>) and `secret` (where the text is found)."""
+
+    name: Name
+    hash: Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+    secret: SecretRef | None = None
+    role: Annotated[
+        Role, Meta(description="viewer reads; operator also makes and revokes keys and reloads; admin may all.")
+    ] = "admin"
+
+
+class Admin(Spec, frozen=True):
+    """Who may use the admin API under /api: keys of its own, which open no model."""
+
+    keys: Annotated[
+        tuple[AdminKey, ...], Meta(description="Admin keys; without any, the one in SIDECAR_ADMIN_KEY is.")
+    ] = ()
+    token_ttl: Annotated[Duration, Meta(description="How long a token of /api/auth/token is good.")] = "15m"
+
+
 class Gateway(Spec, frozen=True, tag_field="kind", tag="gateway"):
     """The gateway: everything has a default but the providers."""
 
@@ -136,6 +157,7 @@ class Gateway(Spec, frozen=True, tag_field="kind", tag="gateway"):
     database: Annotated[Path, Meta(description="The ledger's SQLite file, relative to this file.")] = "sidecar.db"
     limits: Limits = Limits()
     cors: Cors = Cors()
+    admin: Admin = Admin()
     access_log: Annotated[bool, Meta(description="One JSON line a request on standard error.")] = True
 
     def ledger(self, entry: pathlib.Path, environ: Mapping[str, str]) -> pathlib.Path:

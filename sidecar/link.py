@@ -76,6 +76,7 @@ def link_problems(
     """Every name that stands for nothing, or for two things."""
     return [
         *_provider_problems(gateway, scope),
+        *_admin_problems(gateway),
         *([] if absent.models else _alias_problems(gateway, stages, scope)),
         *_rollout_problems(gateway),
         *_pipeline_problems(gateway, stages, absent),
@@ -134,6 +135,23 @@ def _provider_problems(gateway: Linked[Gateway], scope: Scope) -> list[Diagnosti
         help_ = "set `enabled: true` at one of them" if spec.providers else _NO_PROVIDER
         problem = Problem(("providers",), Code.NO_CANDIDATES, message, help_, warning=True)
         found.append(gateway.from_problem(problem))
+    return found
+
+
+def _admin_problems(gateway: Linked[Gateway]) -> list[Diagnostic]:
+    found: list[Diagnostic] = []
+    keys = gateway.spec.admin.keys
+    for index, key in enumerate(keys):
+        path = ("admin", "keys", index)
+        if (key.hash is None) == (key.secret is None):
+            message = f"admin key `{key.name}` needs exactly one of `hash` and `secret`"
+            help_ = "`sidecar keys hash` prints the hash of a key that it reads from standard input"
+            found.append(gateway.finding(path, Code.KEY_ORIGIN, message, help_))
+        for field, what in (("name", "called"), ("hash", "with the hash")):
+            value = getattr(key, field)
+            if value is not None and value in [getattr(other, field) for other in keys[:index]]:
+                message = f"there are two admin keys {what} `{value}`"
+                found.append(gateway.finding((*path, field), Code.DUPLICATE_NAME, message, "keep one of them"))
     return found
 
 

@@ -33,6 +33,7 @@ from .stages.base import PartSpec, Problem, Scope, StageSpec
 from .stages.classify import Classify
 from .stages.keys import Keys
 from .stages.registry_override import RegistryOverride
+from .stages.score import Score
 
 PARTS: tuple[type[PartSpec], ...] = (Keys, RegistryOverride)
 """Documents that are no stages."""
@@ -76,6 +77,12 @@ class Loaded(Struct, frozen=True):
     def text(self) -> str:
         """The findings as `sidecar validate` prints them; empty when there are none."""
         return self.render(())
+
+    @property
+    def serving(self) -> tuple[Graph, ...]:
+        """The policy in use, and the canary that serves beside it."""
+        canary = self.candidates.get("canary")
+        return tuple(one.graph for one in (self, canary) if one is not None and one.graph is not None)
 
     @property
     def candidates_text(self) -> str:
@@ -262,7 +269,8 @@ def _defaults(
     named = {*gateway.spec.pipeline, *(to for linked in written for to in linked.spec.on.values())}
     absent = [stage for stage in STAGES if stage.kind not in {*kinds, *(linked.spec.kind for linked in written)}]
     there = {None, *(stage.kind for stage in absent), *(linked.spec.kind for linked in written if linked.spec.enabled)}
-    wanted = [s for s in absent if s.kind in named or (not gateway.spec.pipeline and s.beside in there)]
+    implied = [stage for stage in absent if stage.implied and stage.beside in there]
+    wanted = [stage for stage in absent if stage.kind in named or (not gateway.spec.pipeline and stage in implied)]
     return [Linked(stage(), None, gateway.entry) for stage in wanted]
 
 
@@ -331,7 +339,8 @@ def _scope(read: _Read, parts: Sequence[PartSpec], registry: Registry) -> Scope:
         digest.update(msgspec.json.encode(part, order="deterministic") + b"\n")
     enabled = _enabled(read)
     providers = frozenset(model.provider for model in registry) if enabled is None else enabled
-    return Scope(registry, providers, tuple(tiers), digest.hexdigest(), steering)
+    strategies = frozenset(name for stage in parts if isinstance(stage, Score) for name in stage.known_strategies)
+    return Scope(registry, providers, tuple(tiers), digest.hexdigest(), steering, strategies)
 
 
 def _folders(entry: Path, gateway: Gateway, sources: Sources, environ: Mapping[str, str]) -> frozenset[Path]:

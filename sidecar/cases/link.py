@@ -13,8 +13,10 @@ from ..engine.trial import World, known_callers
 from ..graph import Graph
 from ..identity.jwt import Fault, claim
 from ..policy import Policy
+from ..registry.price import nano
 from ..stages.authenticate import JWT, Authenticate
 from ..stages.base import Problem, among, unknown_model
+from ..stages.budget import Budget
 from ..stages.classify import Classify
 from ..stages.fallback import Failures
 from ..stages.rate_limit import RateLimit
@@ -81,6 +83,7 @@ def world(case: spec.Case, names: Names) -> World:
         down={_identity(name, graph): why for name, why in said.down.items()},
         speeds={_identity(name, graph): speed for name, speed in said.speed.items()},
         used={(per, what): amount for per, amounts in said.used.items() for what, amount in amounts.items()},
+        spent={name: nano(amount) for name, amount in said.spent.items()},
         now=now.timestamp(),
     )
     if said.cached_for is not None:
@@ -107,7 +110,7 @@ def _principal(said: spec.Caller, names: Names) -> Principal | str | None:
         return None
     if said.issuer is not None:
         issuer = names.issuers[said.issuer]
-        claims = {"iss": issuer.issuer, **said.claims}
+        claims = {**({"iss": issuer.issuer} if issuer.issuer else {}), **said.claims}
         unsaid = any(claim(claims, path) is None for path in issuer.required)
         return (None if unsaid else issuer.principal(claims)) or str(Fault.CLAIMS)
     holder = next(iter(names.callers.values()), None) if said.key is None else names.callers.get(said.key)
@@ -148,6 +151,11 @@ def _world_problems(said: spec.World, names: Names) -> Iterator[Problem]:
             if (per, what) not in names.counted:
                 message = f"the policy has no limit on {what} per {per}"
                 yield Problem(("world", "used", per, what), Code.BAD_VALUE, message, "`kind: rate_limit` has them")
+    budgets = [budget.name for stage in names.graph.stages if isinstance(stage, Budget) for budget in stage.budgets]
+    for name in said.spent:
+        if name not in budgets:
+            help_ = among(name, budgets, "budgets") if budgets else "it has no `kind: budget`"
+            yield Problem(("world", "spent", name), Code.BAD_VALUE, f"the policy has no budget `{name}`", help_)
 
 
 def _expect_problems(said: spec.Expect, names: Names) -> Iterator[Problem]:

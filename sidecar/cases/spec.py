@@ -96,6 +96,10 @@ class World(Spec, frozen=True):
         dict[Literal["key", "ip"], dict[Literal["requests", "tokens"], Count]],
         Meta(description="What the caller's limits hold already, just now: `{key: {requests: 59}}`."),
     ] = {}
+    spent: Annotated[
+        dict[Name, Annotated[float, Meta(ge=0, le=1_000_000_000)]],
+        Meta(description="Budget -> US dollars that the caller's account has spent in its window."),
+    ] = {}
     time: (
         Annotated[datetime, Meta(tz=True, description="When it is asked; prices are those of the registry's day.")]
         | None

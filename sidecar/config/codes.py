@@ -138,7 +138,8 @@ configuration is refused rather than served with fewer keys.
     SIDECAR_KEY=gw_... sidecar run
 """,
     Code.WEAK_KEY: """\
-A gateway key has fewer than 16 characters and could be guessed. `sidecar keys create NAME` makes one that cannot.
+A gateway key or an admin key has fewer than 16 characters and could be guessed. `sidecar keys create NAME` makes one
+that cannot.
 """,
     Code.BAD_CONDITION: """\
 A condition is not a CEL expression over the request's features, or does not yield true or false.

@@ -57,7 +57,7 @@ class Attempt:
     __slots__ = (
         "_answer", "_errand", "_gate", "_reader", "_ticket", "billed", "completion", "empty", "ended", "event_size",
         "failure", "finish_reason", "first_token", "lost", "nano", "number", "output_seen", "passed", "pending",
-        "route", "started", "status", "usage", "watch",
+        "route", "sent", "started", "status", "usage", "watch",
     )  # fmt: skip
 
     def __init__(self, errand: Errand, route: Route, number: int, watch: Watch) -> None:
@@ -81,6 +81,7 @@ class Attempt:
         self.event_size = 0
         self.nano: int | None = 0
         self.billed = False
+        self.sent = False
         self.lost: tuple[str, ...] = ()
         self.empty = False
         self.completion: Completion | None = None
@@ -105,6 +106,7 @@ class Attempt:
         wait = call.plan.first_token if call.chat.stream else call.plan.answer
         watch.limit(wait)
         failure: Failure | None
+        self.sent = True
         try:
             answer = self._answer = await self._errand.upstream.post(outgoing, call.plan.connect)
             self.status = answer.status

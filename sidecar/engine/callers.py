@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ..config.codes import Code
 from ..config.diagnostic import Diagnostic
 from ..identity.jwks import RemoteKeySets, Source
-from ..identity.jwt import Issuer, KeySet, Tokens, UnfitKeyError, WeakKeyError, public_key, secret_key
+from ..identity.jwt import ANYBODY, Issuer, KeySet, Tokens, UnfitKeyError, WeakKeyError, public_key, secret_key
 from ..identity.keys import digest
 from ..identity.secrets import MissingError, resolve
 from ..link import declared_keys
@@ -77,7 +77,7 @@ def tokens(
                 findings.append(linked.finding(path, code, f"issuer `{jwt.name}`: {fault}"))
                 continue
             if keys is not None:
-                issuers[jwt.issuer] = Issuer(
+                issuers[jwt.issuer or ANYBODY] = Issuer(
                     keys=keys,
                     algorithms=frozenset(jwt.algorithms),
                     audience=frozenset(jwt.audience),

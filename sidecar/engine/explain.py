@@ -8,11 +8,15 @@ from msgspec import Struct
 from ..call import Call
 from ..chat import Problem
 from ..graph import Graph
-from ..stages.base import REFUSE
+from ..registry.price import usd
+from ..stages.base import EXECUTE, REFUSE, RESPOND
 from .trial import Asked, World, walk_once
 
 SHOWN = 12
 """Candidates a person is shown; as JSON there are all."""
+_WRITTEN = frozenset({"headers", "claims", "user", "conversation"})
+"""Features that are the caller's own words, credentials among them."""
+_LONGEST = 128
 
 
 class Explanation(Struct, frozen=True):
@@ -28,6 +32,7 @@ class Explanation(Struct, frozen=True):
     features: dict[str, Any]
     trace: list[tuple[str, str]]
     rules: list[dict[str, Any]]
+    budgets: list[dict[str, Any]]
     candidates: list[dict[str, Any]]
     dropped: list[tuple[str, str]]
     refusal: Problem | None
@@ -43,6 +48,7 @@ def explanation(graph: Graph, call: Call, end: str) -> Explanation:
     details = call.details or {}
     kinds = {node.name: node.kind for node in graph.nodes.values()}
     rules = [row for node, detail in details.items() if kinds[node] == "classify" for row in detail]
+    budgets = [row for node, detail in details.items() if kinds[node] == "budget" for row in detail]
     scores = [detail for node, detail in details.items() if kinds[node] == "score"]
     features = msgspec.to_builtins(call.features)
     return Explanation(
@@ -56,10 +62,20 @@ def explanation(graph: Graph, call: Call, end: str) -> Explanation:
         features={k: v for k, v in features.items() if v not in ("", 0, False, {}) and k != "text"},
         trace=call.trace,
         rules=rules,
+        budgets=budgets,
         candidates=[msgspec.to_builtins(t) for s in scores for t in s["candidates"]],
         dropped=call.dropped,
         refusal=call.refusal if end == REFUSE else None,
     )
+
+
+def record(graph: Graph, call: Call) -> bytes:
+    """What was decided of a request of live traffic, as JSON: an Explanation without anything that its caller wrote
+    but names, cut short."""
+    end = REFUSE if call.refusal is not None else EXECUTE if call.hit is None else RESPOND
+    found = explanation(graph, call, end)
+    features = {name: _cut(value) for name, value in found.features.items() if name not in _WRITTEN}
+    return msgspec.json.encode(msgspec.structs.replace(found, features=features))
 
 
 def as_text(result: Explanation) -> str:
@@ -72,6 +88,7 @@ def as_text(result: Explanation) -> str:
         for index, row in enumerate(result.rules):
             mark = ("fired" if index == first else "holds") if row["holds"] else "-"
             lines.append(f"  {mark:<6} {row['rule']:<22} -> {row['tier']:<10} {row['when']}")
+    lines += [f"budget    {_budget(row)}" for row in result.budgets]
     lines.append(f"tier      {result.tier or '-'}" + (f" (rule {result.rule})" if result.rule else ""))
     if result.candidates:
         lines.append(f"strategy  {result.strategy}; score = cost, quality, speed, each 0 to 1, weighted")
@@ -88,6 +105,11 @@ def as_text(result: Explanation) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _budget(row: dict[str, Any]) -> str:
+    subject = f" of {row['subject']}" if row["subject"] else ""
+    return f"{row['budget']}{subject}: {'hard' if row['hard'] else 'soft'}, {usd(row['limit'])} USD"
+
+
 def _candidate(row: dict[str, Any]) -> str:
     price = "-" if row["usd_per_million"] is None else f"{row['usd_per_million']:.3f}"
     return (
@@ -99,3 +121,7 @@ def _candidate(row: dict[str, Any]) -> str:
 def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _cut(value: Any) -> Any:
+    return value[:_LONGEST] if isinstance(value, str) else value

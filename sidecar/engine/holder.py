@@ -41,38 +41,42 @@ class Holder:
         self.registry_problem: str | None = None
         self._show(live)
 
-    def swap(self, live: Live, text: str) -> None:
+    def swap(self, live: Live, text: str) -> Reload:
         """Serve with `live` from now on; requests under way finish on what they began with."""
         self.current = live
         self.last = Reload(Outcome.LOADED, self._clock(), text, live.graph.short_hash)
         self._metrics.reloaded(Outcome.LOADED)
         self._show(live)
         self.log("info", "reload", {"outcome": "loaded", "policy": live.graph.short_hash})
+        return self.last
 
-    def refuse(self, text: str) -> None:
+    def refuse(self, text: str) -> Reload:
         """Keep what serves, and be loud about it."""
         self.last = Reload(Outcome.REFUSED, self._clock(), text, self.current.graph.short_hash)
         self._metrics.reloaded(Outcome.REFUSED)
         self._metrics.synchronized.set(0)
         self.log("error", "reload", {"outcome": "refused", "kept": self.last.policy, "findings": text})
+        return self.last
 
-    def left_out(self, text: str) -> None:
+    def left_out(self, text: str) -> Reload:
         """A policy on trial cannot be used: what serves does so without it, and is loud about it."""
         self.last = Reload(Outcome.LEFT_OUT, self._clock(), text, self.current.graph.short_hash)
         self._metrics.reloaded(Outcome.LEFT_OUT)
         self._metrics.synchronized.set(0)
         self.log("error", "reload", {"outcome": Outcome.LEFT_OUT, "policy": self.last.policy, "findings": text})
+        return self.last
 
-    def unchanged(self, left_out: str | None = None) -> None:
+    def unchanged(self, left_out: str | None = None) -> Reload:
         """The files say again what already serves: a refused edit was taken back. `left_out` is what keeps a policy on
         trial from being used."""
         if left_out is not None:
-            if (self.last.outcome, self.last.text) != (Outcome.LEFT_OUT, left_out):
-                self.left_out(left_out)
-            return
+            told = (self.last.outcome, self.last.text) == (Outcome.LEFT_OUT, left_out)
+            return self.last if told else self.left_out(left_out)
+        found = Reload(Outcome.UNCHANGED, self._clock(), "", self.current.graph.short_hash)
         if self.last.outcome in (Outcome.REFUSED, Outcome.LEFT_OUT):
-            self.last = Reload(Outcome.UNCHANGED, self._clock(), "", self.current.graph.short_hash)
+            self.last = found
         self._metrics.synchronized.set(1)
+        return found
 
     def read_registry(self, problem: str | None) -> None:
         """What was found when models.json was read: why it is not in use, or None. Told when it changes."""

@@ -7,6 +7,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
+from time import time
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -14,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from ..chat import ChatRequest, FailureKind
 from ..registry.price import NANO
+from ..stores.budgets import Accounts
 from ..stores.health import LiveHealth
 from ..stores.ledger import Ledger, Row
 
@@ -27,6 +29,7 @@ _MODEL = ("gen_ai_provider_name", "gen_ai_request_model")
 
 
 _STATES = ("closed", "half-open", "open")
+_LEFT = "US dollars that a budget has left; of several accounts, the one with least."
 _BREAKER = "Circuit breaker of a model: 0 closed, 1 half-open, 2 open."
 
 
@@ -34,7 +37,7 @@ class Metrics:
     """One set of metrics. Counting is plain addition on the event loop (the client library's own counters take a lock
     and a microsecond each, and a request makes a dozen); the library builds the exposition when asked."""
 
-    def __init__(self, ledger: Ledger, health: LiveHealth) -> None:
+    def __init__(self, ledger: Ledger, health: LiveHealth, budgets: Accounts) -> None:
         model = _MODEL
         self._tokens = _Histogram("gen_ai_client_token_usage", "Tokens.", (*model, "gen_ai_token_type"), _TOKENS)
         self._duration = _Histogram("gen_ai_server_request_duration_seconds", "Whole attempt.", model, _SECONDS)
@@ -58,7 +61,9 @@ class Metrics:
         self._canary: str | None = None
         self.registry = registry = CollectorRegistry()
         registry.register(
-            _Collected([m for m in vars(self).values() if isinstance(m, _Counter | _Histogram)], ledger, health)
+            _Collected(
+                [m for m in vars(self).values() if isinstance(m, _Counter | _Histogram)], ledger, health, budgets
+            )
         )
         self._loaded = Gauge(
             "sidecar_config_last_success_timestamp_seconds", "Last accepted configuration.", registry=registry
@@ -215,10 +220,13 @@ class _Histogram:
 class _Collected(Collector):
     """What is counted, read when scraped."""
 
-    def __init__(self, metrics: Sequence[_Counter | _Histogram], ledger: Ledger, health: LiveHealth) -> None:
+    def __init__(
+        self, metrics: Sequence[_Counter | _Histogram], ledger: Ledger, health: LiveHealth, budgets: Accounts
+    ) -> None:
         self._metrics = metrics
         self._ledger = ledger
         self._health = health
+        self._budgets = budgets
 
     def collect(self) -> Iterable[Metric]:
         yield from (metric.family() for metric in self._metrics)
@@ -227,3 +235,10 @@ class _Collected(Collector):
         for model, state in self._health.breakers().items():
             breakers.add_metric((model,), _STATES.index(state))
         yield breakers
+        left: dict[str, int] = {}
+        for standing in self._budgets.snapshot(time()):
+            left[standing.name] = min(left.get(standing.name, standing.limit), standing.left)
+        budgets = GaugeMetricFamily("sidecar_budget_left_usd", _LEFT, labels=("budget",))
+        for name, nano in left.items():
+            budgets.add_metric((name,), nano / NANO)
+        yield budgets

@@ -16,12 +16,15 @@ from ..providers import ADAPTERS
 from ..providers.base import Target
 from ..registry.index import Model
 from ..spec import Secret, byte_count, seconds
+from ..stages.budget import Budget
 from ..stages.cache import Cache
 from ..stages.fallback import Fallback
 from ..stores.base import State
+from ..stores.budgets import Accounts, Terms
 from ..stores.gate import Gate
 from ..stores.health import BreakerPlan, LiveHealth
 from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
+from .admins import admins
 from .callers import gateway_keys, tokens
 from .retry import Allowance
 from .route import Live, Route
@@ -36,6 +39,7 @@ class Stores(Struct):
     gates: dict[str, Gate] = field(default_factory=dict)
     keys: MemoryKeys = field(default_factory=MemoryKeys)
     key_sets: RemoteKeySets = field(default_factory=RemoteKeySets)
+    budgets: Accounts = field(default_factory=Accounts)
     cache: MemoryCache | None = None
     cache_settings: tuple[int, str] | None = None
 
@@ -72,10 +76,22 @@ class Stores(Struct):
         )
 
 
+def terms(*graphs: Graph) -> list[Terms]:
+    """The budgets of policies that serve side by side: of one name, that of the first."""
+    found: dict[str, Terms] = {}
+    for graph in graphs:
+        for spec in graph.stages:
+            for each in spec.terms if isinstance(spec, Budget) else ():
+                found.setdefault(each.name, each)
+    return list(found.values())
+
+
 def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[str, str]) -> Live | list[Diagnostic]:
     """The graph with all it needs to serve; or why it cannot. Nothing in use is touched until it all worked."""
     keys, findings = gateway_keys(policy, environ)
     issued, faults = tokens(policy, environ, stores.key_sets)
+    findings += faults
+    found, faults = admins(policy, environ, keys)
     findings += faults
     if findings:
         return findings
@@ -94,6 +110,7 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
         health=stores.health,
         keys=stores.keys,
         tokens=issued,
+        budgets=stores.budgets,
     )
     return Live(
         graph=graph,
@@ -105,6 +122,7 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
         body_timeout=seconds(limits.body_timeout),
         running_limit=limits.running,
         opened=time(),
+        admins=found,
         policy_header=(b"x-sidecar-policy", graph.short_hash.encode()),
     )
 

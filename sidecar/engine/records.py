@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from ..stores.decisions import Decisions
 from ..stores.ledger import Ledger, Row
 from .log import Log
 from .metrics import Metrics
@@ -22,8 +23,16 @@ PAUSE = 0.05
 class Records:
     """Hands rows to where they go. Use on one event loop."""
 
-    def __init__(self, ledger: Ledger, metrics: Metrics, log: Log | None, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        decisions: Decisions,
+        metrics: Metrics,
+        log: Log | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self.ledger = ledger
+        self.decisions = decisions
         self.metrics = metrics
         self._log = log
         self._loop = loop
@@ -55,6 +64,7 @@ class Records:
     async def flush(self) -> None:
         """Wait until everything kept so far is on disk."""
         self.work_off()
+        await self.decisions.flush()
         await self.ledger.flush()
 
 

@@ -6,17 +6,19 @@ policy again is no reload. A refused edit changes nothing and is loud.
 
 import asyncio
 import gc
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from time import time
 
 from watchfiles import Change, awatch
 
 from ..graph import Graph
 from ..policy import Loaded, load
-from .holder import Holder
-from .open import Stores
+from .holder import Holder, Reload
+from .open import Stores, terms
 from .rollout import open_loaded
 
 DEBOUNCE_MS = 200
@@ -28,12 +30,19 @@ _SUFFIXES = (".yaml", ".yml", ".json", ".bak")
 class Reloader:
     """Watches what the configuration was read from, for as long as `run` runs."""
 
-    def __init__(self, entry: Path, holder: Holder, stores: Stores, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, entry: Path, holder: Holder, stores: Stores, environ: Mapping[str, str], files: Iterable[str]
+    ) -> None:
+        self.files = tuple(files)
+        """What the policy in use was read from."""
+        self.last = holder.last
+        """How the last reading ended, whether it changed anything or not."""
         self._entry = entry
         self._holder = holder
         self._stores = stores
         self._environ = environ
         self._stop = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     async def run(self, folders: frozenset[Path]) -> None:
         """Watch until `stop`. The folders watched follow what the configuration includes, and what is put in their
@@ -59,16 +68,18 @@ class Reloader:
             folders = wanted
 
     async def reload(self) -> frozenset[Path]:
-        """Read everything again; swap, refuse, or leave alone. Returns the folders to watch."""
-        loaded = await asyncio.to_thread(load, self._entry, self._environ, strict=True)
-        self._holder.read_registry(loaded.registry_problem)
-        if loaded.graph is None:
-            self._holder.refuse(loaded.text)
-        elif self._same(loaded.graph, loaded):
-            self._holder.unchanged(loaded.left_out)
-        else:
-            self._open(loaded)
-        return loaded.folders
+        """Read everything again; swap, refuse, or leave alone. Returns the folders to watch. Who comes meanwhile waits:
+        what was read first must not take the place of what was read last."""
+        async with self._turn:
+            loaded = await asyncio.to_thread(load, self._entry, self._environ, strict=True)
+            self._holder.read_registry(loaded.registry_problem)
+            if loaded.graph is None:
+                self.last = self._holder.refuse(loaded.text)
+            elif self._same(loaded.graph, loaded):
+                self.last = self._holder.unchanged(loaded.left_out)
+            else:
+                self.last = await self._open(loaded)
+            return loaded.folders
 
     def _same(self, graph: Graph, loaded: Loaded) -> bool:
         """The same policies and models, on the same day: prices are valid from a day on."""
@@ -89,17 +100,26 @@ class Reloader:
         """End `run`."""
         self._stop.set()
 
-    def _open(self, loaded: Loaded) -> None:
+    async def _open(self, loaded: Loaded) -> Reload:
+        budgets, serving = self._stores.budgets, terms(*loaded.serving)
+        try:
+            await budgets.recall(serving, time())
+        except sqlite3.Error as fault:
+            budgets.abandon()
+            return self._holder.refuse(f"what budgets have spent cannot be read: {fault}\n")
         live = open_loaded(loaded, self._stores, self._environ)
         if isinstance(live, list):
-            self._holder.refuse(loaded.render(live))
-        else:
-            self._holder.swap(live, loaded.text + loaded.candidates_text)
-            if loaded.left_out is not None:
-                self._holder.left_out(loaded.left_out)
-            # What was replaced, and what reading the files left, refers to itself in circles: at the collector's own
-            # pace, set for requests, it would stay for hours.
-            gc.collect()
+            budgets.abandon()
+            return self._holder.refuse(loaded.render(live))
+        budgets.adopt(serving)
+        self.files = tuple(loaded.sources.texts)
+        swapped = self._holder.swap(live, loaded.text + loaded.candidates_text)
+        if loaded.left_out is not None:
+            swapped = self._holder.left_out(loaded.left_out)
+        # What was replaced, and what reading the files left, refers to itself in circles: at the collector's own
+        # pace, set for requests, it would stay for hours.
+        gc.collect()
+        return swapped
 
 
 def _concerns_us(change: Change, path: str) -> bool:

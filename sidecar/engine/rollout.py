@@ -18,7 +18,7 @@ from ..stages.authenticate import Authenticate
 from ..stages.base import Run
 from .open import Stores, open_candidate, open_graph
 from .route import Canary, Live, Rollout, Shadow
-from .shadow import Shadows
+from .shadow import Shadows, unwalked
 from .walk import walk
 
 PARTS = 10_000
@@ -62,9 +62,11 @@ def on_trial(live: Live, call: Call, shadows: Shadows) -> tuple[Live, str]:
     canary, shadow = rollout.canary, rollout.shadow
     if canary is not None and takes(canary, call):
         return canary.live, walk(canary.live.graph, call)
+    if shadow is None or place("shadow", "request", call.id) >= shadow.threshold:
+        return live, walk(live.graph, call)
+    asked = unwalked(call)
     end = walk(live.graph, call)
-    if shadow is not None and place("shadow", "request", call.id) < shadow.threshold:
-        shadows.follow(shadow.live, live.graph.short_hash, call, end)
+    shadows.follow(shadow.live, live.graph.short_hash, asked, call, end)
     return live, end
 
 

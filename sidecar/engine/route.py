@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from ..conditions import FirstMatch
 from ..graph import Graph
+from ..identity.admins import Admins
 from ..providers.base import Adapter, Target
 from ..registry.index import Model
 from ..stages.base import Run
@@ -63,6 +64,7 @@ class Live(Struct, frozen=True):
     body_timeout: float
     running_limit: int
     opened: float
+    admins: Admins
     policy_header: tuple[bytes, bytes]
     """`x-sidecar-policy`, which is on every response."""
     rollout: Rollout | None = None

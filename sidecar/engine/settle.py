@@ -12,6 +12,7 @@ from ..stores.base import Entry
 from ..stores.health import LiveHealth
 from ..stores.ledger import Row
 from .attempt import Attempt
+from .explain import record
 from .failures import UNSENT
 from .records import Records
 from .route import Live
@@ -74,6 +75,8 @@ class Settler:
             _correct_counters(call, attempts, ending.ended - ending.started)
         if attempts and call.cache_key is not None:
             _fill_cache(call, attempts[-1], ending)
+        if call.details is not None and call.explained:
+            self.records.decisions.add(call.id, record(live.graph, call))
 
     def _learn(self, attempt: Attempt) -> None:
         """How fast a model answers."""
@@ -132,17 +135,26 @@ def bill(call: Call, attempts: Sequence[Attempt]) -> Bill:
         usage, failure = attempt.usage, attempt.failure
         if usage is None:
             cut = failure is not None and (failure.kind is FailureKind.CANCELLED or attempt.first_token is not None)
-            if failure is not None and not cut:
+            if failure is not None and not (cut and attempt.sent):
                 continue
-            usage = attempt.usage = Usage(call.features.tokens, attempt.tokens_seen, estimated=True)
-        elif failure is not None and attempt.completion is None and attempt.tokens_seen > usage.output_tokens:
+            usage = attempt.usage = Usage(call.features.tokens, _seen(call, attempt), estimated=True)
+        elif (
+            failure is not None and attempt.completion is None and (seen := _seen(call, attempt)) > usage.output_tokens
+        ):
             # What a stream reports at its start is not what a broken one sent.
-            usage = attempt.usage = msgspec.structs.replace(usage, output_tokens=attempt.tokens_seen, estimated=True)
+            usage = attempt.usage = msgspec.structs.replace(usage, output_tokens=seen, estimated=True)
         price = attempt.route.model.price
         attempt.nano = None if price is None else price.cost(usage)
         attempt.billed = attempt.ended > 0
         total = None if total is None or attempt.nano is None else total + attempt.nano
     return Bill(attempts[-1].usage if attempts else None, total)
+
+
+def _seen(call: Call, attempt: Attempt) -> int:
+    """Output tokens that came, roughly, and never more than could have come."""
+    limit = call.chat.output_limit
+    most = attempt.route.model.max_output if limit is None else limit
+    return min(attempt.tokens_seen, most * call.features.choices)
 
 
 def _attempt_row(call: Call, attempt: Attempt, overhead: float, policy: str) -> Row:
@@ -157,6 +169,7 @@ def _attempt_row(call: Call, attempt: Attempt, overhead: float, policy: str) -> 
         usage.cache_write_5m_tokens + usage.cache_write_1h_tokens, usage.reasoning_tokens, int(usage.estimated),
         attempt.nano, round((attempt.ended - started) * 1000, 3),
         None if first is None else round((first - started) * 1000, 3), overhead, policy,
+        call.purse.accounts if call.purse is not None and attempt.nano else "",
     )  # fmt: skip
 
 

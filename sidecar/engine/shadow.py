@@ -13,8 +13,10 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from ..call import Call
-from ..stores.base import Counter, Counters, Entry, Health, Quota
+from ..stores.base import Accounts, Counter, Counters, Entry, Health, Quota, State
+from ..stores.budgets import Account, Hold, Terms
 from ..stores.disagreements import Disagreement, Disagreements
+from ..stores.ledger import Row
 from .metrics import Metrics
 from .route import Live
 from .walk import walk
@@ -67,8 +69,9 @@ class Shadows:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Waiting] = deque()
 
-    def follow(self, live: Live, policy: str, call: Call, end: str) -> None:
-        """Judge a walked call again, soon. What the cache answered is left out: nothing was decided."""
+    def follow(self, live: Live, policy: str, asked: Call, call: Call, end: str) -> None:
+        """Judge a walked call again, soon; `asked` is the same before its walk. What the cache answered is left out:
+        nothing was decided."""
         if end == "respond":
             return
         if len(self._waiting) >= MAX_WAITING:
@@ -77,7 +80,8 @@ class Shadows:
             return
         if not self._waiting:
             self._loop.call_soon(self._work_off)
-        self._waiting.append(_Waiting(live, policy, _again(call), Verdict.of(call, end)))
+        asked.state = _looked_at(call)
+        self._waiting.append(_Waiting(live, policy, asked, Verdict.of(call, end)))
 
     async def close(self) -> None:
         """Judge what waits, and write what was found."""
@@ -113,24 +117,27 @@ class Shadows:
             self._log("info", "shadow", asdict(disagreement))
 
 
-def _again(call: Call) -> Call:
-    """The same request, unwalked, over stores that it can only look at."""
+def unwalked(call: Call) -> Call:
+    """The same request apart from it. A walk writes into its call, its features and, where money is short, its chat."""
+    return Call(
+        id=call.id, chat=replace(call.chat), features=replace(call.features), state=call.state, now=call.now,
+        raw=call.raw, model=call.model, ip=call.ip, credential=call.credential, local=call.local, timeout=call.timeout,
+    )  # fmt: skip
+
+
+def _looked_at(call: Call) -> State:
+    """The stores of a walked call as they were before it, to be looked at only."""
     state = call.state
     own: dict[Counter, int] = {}
     for counter, taken, _ in call.charged:
         own[counter] = own.get(counter, 0) + taken
-    # Whom it is from was found out by the walk, and is found out again.
-    features = replace(call.features, tenant="", key="", labels={}, claims={})
-    seen = replace(
+    return replace(
         state,
         counters=_Peeking(state.counters, own),
         cache=_Empty(),
         health=_Seen(state.health, dict(state.health.down)),
+        budgets=None if state.budgets is None else _Looking(state.budgets),
     )
-    return Call(
-        id=call.id, chat=call.chat, features=features, state=seen, now=call.now, raw=call.raw, model=call.model,
-        ip=call.ip, credential=call.credential, local=call.local, timeout=call.timeout,
-    )  # fmt: skip
 
 
 class _Peeking:
@@ -150,6 +157,27 @@ class _Peeking:
 
     def adjust(self, counter: Counter, amount: int, now: float) -> None:
         """Nothing was taken."""
+
+
+class _Looking:
+    """Accounts that are looked at."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+
+    def find(self, terms: Terms, subject: str, now: float) -> Account | None:
+        """The account; one that is not there is not made."""
+        return self._accounts.look(terms, subject)
+
+    def look(self, terms: Terms, subject: str) -> Account:
+        """The same."""
+        return self._accounts.look(terms, subject)
+
+    def begin(self, row: Row) -> None:
+        """Nothing is sent."""
+
+    def settle(self, account: Account, hold: Hold, nano: int) -> None:
+        """Nothing was held."""
 
 
 class _Empty:

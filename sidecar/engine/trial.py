@@ -18,6 +18,7 @@ from ..spec import Spec
 from ..stages.authenticate import Authenticate
 from ..stages.keys import Keys
 from ..stores.base import Counter, Entry, Principal, Quota, State
+from ..stores.budgets import Account, Accounts, Terms
 from ..stores.health import LiveHealth
 from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
 from .walk import walk
@@ -42,7 +43,8 @@ class World(Struct, frozen=True):
     `caller` is who is let in, by key or by token; a text is why a token is refused. Without one `credential` is
     presented, which nobody knows, or nothing. `down` and `speeds` are what is known of providers
     and models (reasons; tokens a second). `used` is what every counter holds already, by whom it counts for and what:
-    `("key", "requests")`. `answered` is a world in which the same request was answered before, and that answer is in
+    `("key", "requests")`. `spent` is what every account of a budget has spent in its window: nano-USD, by the budget's
+    name. `answered` is a world in which the same request was answered before, and that answer is in
     the cache. `now` is Unix time in seconds.
     """
 
@@ -52,12 +54,13 @@ class World(Struct, frozen=True):
     down: Mapping[str, str] = {}
     speeds: Mapping[str, float] = {}
     used: Mapping[tuple[str, str], int] = {}
+    spent: Mapping[str, int] = {}
     answered: "World | None" = None
     now: float = 0.0
 
     def before(self) -> "World":
         """The same caller when nothing was used, and nothing known."""
-        return structs.replace(self, down={}, speeds={}, used={}, answered=None)
+        return structs.replace(self, down={}, speeds={}, used={}, spent={}, answered=None)
 
 
 def walk_once(graph: Graph, asked: Asked, world: World) -> tuple[Call, str]:
@@ -68,12 +71,13 @@ def walk_once(graph: Graph, asked: Asked, world: World) -> tuple[Call, str]:
         health.learned(model, speed)
     keys = MemoryKeys({_DIGEST: caller} if isinstance(caller, Principal) else {})
     tokens = _Refusing(caller) if isinstance(caller, str) else None
+    state = State(_Counters(world.used), _cache(graph, asked, world), health, keys, tokens, budgets=_Spent(world.spent))
     call = Call(
         id="explain",
         chat=asked.chat,
         raw=asked.raw,
         features=extract(asked.chat, asked.headers),
-        state=State(_Counters(world.used), _cache(graph, asked, world), health, keys, tokens),
+        state=state,
         now=world.now,
         model=graph.aliases.get(asked.chat.model, asked.chat.model),
         ip=world.ip,
@@ -110,6 +114,21 @@ class _Counters(MemoryCounters):
             _, per, what, _ = counter[0].split()  # as the stage names them
             super().take(counter, limit, period, min(limit, self._used.get((per, what), 0)), now)
         return super().take(counter, limit, period, amount, now)
+
+
+class _Spent(Accounts):
+    """Accounts that have spent something when they are first looked at."""
+
+    def __init__(self, spent: Mapping[str, int]) -> None:
+        super().__init__()
+        self._before = dict(spent)
+
+    def find(self, terms: Terms, subject: str, now: float) -> Account | None:
+        """What was spent before is spent now: as late as it can count."""
+        account = super().find(terms, subject, now)
+        if account is not None:
+            account.spend(now, self._before.pop(terms.name, 0))
+        return account
 
 
 class _Refusing:

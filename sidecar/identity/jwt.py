@@ -24,8 +24,11 @@ MAX_KNOWN = 1024
 """Verified tokens that are remembered."""
 MAX_KEYS = 64
 """Keys of one set that are looked at."""
-MIN_SECRET = 32
-"""Bytes of an HS256 secret (RFC 7518, section 3.2)."""
+MIN_SECRET = 16
+"""Bytes of an HS256 secret: shorter ones can be guessed. RFC 7518, section 3.2, wants 32; secrets that are in use for
+years are often shorter."""
+ANYBODY = ""
+"""In place of an issuer's name: whoever signs with the right secret, whatever the token calls it."""
 MIN_RSA = 2048
 """Bits of an RSA key (RFC 7518, section 3.3)."""
 _MOST_TRIED = 4
@@ -88,7 +91,8 @@ class KeySet:
 
 
 class Issuer(Struct, Generic[P], frozen=True):
-    """Whose tokens are taken, and on what terms. `principal` reads its holder from the claims; None lacks one."""
+    """Whose tokens are taken, and on what terms. `principal` reads its holder from the claims; None lacks one. Without
+    an `audience` it does not matter for whom a token was meant."""
 
     keys: KeySet
     algorithms: frozenset[str]
@@ -155,7 +159,7 @@ class Tokens(Generic[P]):
             return Fault.CRITICAL
         claims = parsed.claims
         name = claims.get("iss")
-        issuer = self.issuers.get(name) if isinstance(name, str) else None
+        issuer = (self.issuers.get(name) if isinstance(name, str) else None) or self.issuers.get(ANYBODY)
         if issuer is None:
             return Fault.ISSUER
         if (fault := _unsigned(parsed, issuer, now)) is not None:
@@ -275,10 +279,11 @@ def _terms(claims: dict[str, Any], issuer: Issuer[P], now: float) -> _Verified[P
         return Fault.EXPIRED
     if now < begins:
         return Fault.EARLY
-    meant = claims.get("aud")
-    audience = meant if isinstance(meant, list) else [meant]
-    if not any(isinstance(one, str) and one in issuer.audience for one in audience):
-        return Fault.AUDIENCE
+    if issuer.audience:
+        meant = claims.get("aud")
+        audience = meant if isinstance(meant, list) else [meant]
+        if not any(isinstance(one, str) and one in issuer.audience for one in audience):
+            return Fault.AUDIENCE
     if any(claim(claims, path) is None for path in issuer.required):
         return Fault.CLAIMS
     principal = issuer.principal(claims)

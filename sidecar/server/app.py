@@ -9,25 +9,21 @@ from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ASGIApp
 
 from ..chat import Problem
 from ..listen import Tracked
 from ..surfaces.openai_chat import OpenAIChat
+from .admin_problem import wrong
+from .api_routes import api_router
 from .body import client_ip, credential, is_loopback
 from .chat_route import ChatRoute, next_request_id
 from .docs import docs_routes
 from .models import model_list, nobody
+from .respond import SECURITY_HEADERS
 from .state import Running
 from .status import status_routes
 
 CHAT = "/v1/chat/completions"
-SECURITY_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "x-frame-options": "DENY",
-    "cache-control": "no-store",
-}
 
 
 def build(running: Running) -> "Front":
@@ -39,8 +35,15 @@ def build(running: Running) -> "Front":
 
     origins = list(running.holder.current.graph.gateway.cors.origins)
     litestar = Litestar(
-        [chat, models_route(running), *health_routes(running), *status_routes(running), *docs_routes()],
-        cors_config=CORSConfig(allow_origins=origins, allow_methods=["GET", "POST"]) if origins else None,
+        [
+            chat,
+            models_route(running),
+            *health_routes(running),
+            *status_routes(running),
+            *docs_routes(),
+            api_router(running),
+        ],
+        cors_config=CORSConfig(allow_origins=origins, allow_methods=["GET", "POST", "DELETE"]) if origins else None,
         openapi_config=None,
         response_headers=SECURITY_HEADERS,
         exception_handlers={HTTPException: not_found},
@@ -55,7 +58,8 @@ class Front:
     """Leads the hot route past the framework: its layers cost a sixth of a routed request, and this route uses none of
     them but CORS."""
 
-    def __init__(self, chat: ChatRoute, rest: ASGIApp, *, plain: bool) -> None:
+    def __init__(self, chat: ChatRoute, rest: Litestar, *, plain: bool) -> None:
+        self.litestar = rest
         self._chat = chat
         self._rest = Tracked(rest)
         self._plain = plain
@@ -139,7 +143,9 @@ def with_request_id(send: Any) -> Any:
 
 
 def not_found(request: Request[Any, Any, State], fault: HTTPException) -> Response[Any]:
-    """What is not there, in OpenAI's envelope: callers of a gateway are SDKs."""
+    """What is not there, in OpenAI's envelope: callers of a gateway are SDKs. The admin API has one of its own."""
+    if request.url.path.startswith("/api/"):
+        return wrong(request, fault)
     message = f"{request.method} {request.url.path[:200]}: {fault.detail}"
     return problem_response(Problem(fault.status_code, "invalid_request_error", message, "not_found"))
 

@@ -149,6 +149,7 @@ class ChatRoute:
             credential=credential(headers),
             local=is_loopback(address),
             timeout=timeout,
+            details={} if headers.get("x-sidecar-explain") == "1" else None,
         )
 
     async def _answer(self, live: Live, call: Call, end: str, sent: Sent, started: float) -> None:

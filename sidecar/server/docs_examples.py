@@ -148,6 +148,18 @@ STATUS: dict[str, Any] = {
     "models": [],
     "models_omitted": 0,
     "stages": [{"stage": "cache", "kind": "cache", "outcomes": "hit", "to": "respond"}],
+    "budgets": [
+        {
+            "budget": "others",
+            "subject": "beta",
+            "mode": "hard",
+            "limit_usd": "1",
+            "spent_usd": "0.0375",
+            "reserved_usd": "0",
+            "left_usd": "0.9625",
+            "resets": 1786665600.0,
+        }
+    ],
 }
 
 

@@ -13,6 +13,10 @@ REQUEST_HEADERS: dict[str, tuple[str, list[str]]] = {
         "Any text that stays the same through a conversation; rules read it as `conversation`.",
         ["support-4711"],
     ),
+    "x-sidecar-explain": (
+        "`1`: keep an explanation of what was decided, for `/api/decisions/{id}`. It holds no text of the request.",
+        ["1"],
+    ),
     "x-request-timeout": ("Seconds that the whole chain may take: 20, 1.5 or 800ms. Then 504.", ["20"]),
     "x-sidecar-route": ("`off`: only the named model, no fallback.", ["off"]),
 }
@@ -31,6 +35,10 @@ CHAT: dict[str, tuple[str, Any]] = {
 
 DECIDED: dict[str, tuple[str, Any]] = {
     "x-sidecar-cache": ("`hit`, `miss`, `bypass` or `disabled`.", "miss"),
+    "x-sidecar-decision": (
+        "The id of the explanation that `x-sidecar-explain` asked for: the request's own.",
+        "req_5f0c1d2e3a0000002a",
+    ),
     "x-sidecar-overhead-ms": ("Milliseconds the gateway itself took until the headers left.", "0.42"),
     "x-sidecar-tier": ("The tier the request was put into; absent on a cache hit.", "simple"),
     "x-ratelimit-limit-requests": ("Requests the tightest limit allows in its period.", 60),

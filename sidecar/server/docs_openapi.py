@@ -3,6 +3,7 @@
 from typing import Any
 
 from .. import __version__
+from . import docs_admin
 from . import docs_examples as examples
 from .docs_headers import ANSWERED, CHAT, DECIDED, EVERY, RETRY, parameters, refer, response_headers
 from .docs_schemas import ref, schemas
@@ -92,6 +93,7 @@ def openapi() -> Node:
         "tags": [
             {"name": "Chat", "description": "What apps call."},
             {"name": "Operations", "description": "What probes, dashboards and people call."},
+            docs_admin.TAG,
         ],
         "paths": {
             "/v1/chat/completions": {"post": _chat()},
@@ -101,14 +103,16 @@ def openapi() -> Node:
             "/ready": {"get": _ready()},
             "/metrics": {"get": _metrics()},
             "/status.json": {"get": _status()},
+            **docs_admin.paths(),
         },
         "components": {
             "schemas": schemas(),
             "headers": response_headers(),
-            "parameters": parameters(),
+            "parameters": {**parameters(), **docs_admin.parameters()},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "A gateway key, `gw_…`."},
                 "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "A gateway key."},
+                "admin": docs_admin.SCHEME,
                 "basic": {"type": "http", "scheme": "basic", "description": "A gateway key as the password."},
             },
         },

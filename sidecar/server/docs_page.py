@@ -71,7 +71,7 @@ def _security(spec: Node) -> Html:
         sent = f"`Authorization: {scheme['scheme'].capitalize()} …`" if "scheme" in scheme else f"`{scheme['name']}: …`"
         rows.append([name, inline(sent), inline(scheme["description"])])
     columns = [Column("Scheme"), Column("Header"), Column("Holds")]
-    content = table("Ways to send a gateway key", columns, rows, hidden=True)
+    content = table("Ways to send a key", columns, rows, hidden=True)
     return tag("section", tag("h2", "Access"), content, id="access")
 
 
@@ -107,12 +107,17 @@ def _parameters(spec: Node, operation: Node) -> Html | None:
     found = [_resolve(spec, parameter) for parameter in operation.get("parameters", ())]
     if not found:
         return None
-    rows: list[list[Child]] = []
-    for parameter in found:
-        given = ", ".join(f"`{example}`" for example in parameter["schema"]["examples"])
-        rows.append([tag("code", parameter["name"]), _meaning(parameter["description"], f"for example {given}")])
-    columns = [Column("Header"), Column("Meaning")]
-    return join(tag("h3", "Request headers"), table("Request headers", columns, rows, hidden=True))
+    parts: list[Html] = []
+    for place, title in (("header", "Request headers"), ("path", "In the path"), ("query", "Query parameters")):
+        rows: list[list[Child]] = []
+        for parameter in found:
+            if parameter["in"] == place:
+                given = ", ".join(f"`{example}`" for example in parameter["schema"]["examples"])
+                note = f"for example {given}"
+                rows.append([tag("code", parameter["name"]), _meaning(parameter["description"], note)])
+        if rows:
+            parts += [tag("h3", title), table(title, [Column("Name"), Column("Meaning")], rows, hidden=True)]
+    return join(parts)
 
 
 def _body(operation: Node) -> Html | None:
@@ -126,7 +131,7 @@ def _responses(operation: Node) -> Html:
     rows: list[list[Child]] = []
     for status, response in operation["responses"].items():
         shapes = [
-            _type(media["schema"]) if kind == "application/json" else tag("code", kind)
+            _type(media["schema"]) if kind.endswith("json") else tag("code", kind)
             for kind, media in response["content"].items()
         ]
         rows.append([status, _list(shapes, " or "), inline(response["description"])])
@@ -168,12 +173,13 @@ def _samples(method: str, path: str, operation: Node) -> Html:
     parts = [tag("h3", "Examples")]
     asked = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("examples", {})
     if not asked:
-        parts.append(code_block(_command(path, None, keyed=bool(operation["security"])), f"Request to {path}"))
+        command = _command(method, path, None, _variable(operation))
+        parts.append(code_block(command, f"Request to {path}"))
     for example in asked.values():
-        command = _command(path, example["value"], keyed=True)
+        command = _command(method, path, example["value"], _variable(operation))
         parts += [tag("h4", example["summary"]), code_block(command, example["summary"])]
     for status, response in operation["responses"].items():
-        if status not in ("200", "503" if method == "get" else ""):
+        if status not in ("200", "201", "503" if path == "/ready" else ""):
             continue
         for kind, media in response["content"].items():
             title = f"{status} {kind}"
@@ -181,10 +187,17 @@ def _samples(method: str, path: str, operation: Node) -> Html:
     return join(parts)
 
 
-def _command(path: str, body: Any, *, keyed: bool) -> str:
-    lines = [f"curl {_BASE}{path}"]
-    if keyed:
-        lines.append('-H "Authorization: Bearer $SIDECAR_KEY"')
+def _variable(operation: Node) -> str:
+    """The environment variable that holds the key for it; empty for what is open to everybody."""
+    ways = {name for way in operation["security"] for name in way}
+    return "SIDECAR_ADMIN_KEY" if "admin" in ways else "SIDECAR_KEY" if ways else ""
+
+
+def _command(method: str, path: str, body: Any, key: str) -> str:
+    verb = "" if method == ("get" if body is None else "post") else f"-X {method.upper()} "
+    lines = [f"curl {verb}{_BASE}{path}"]
+    if key:
+        lines.append(f'-H "Authorization: Bearer ${key}"')
     if body is not None:
         lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(_pretty(body))}"]
     return " \\\n  ".join(lines)
@@ -239,7 +252,8 @@ def _type(schema: Node) -> Html:
     kinds = schema.get("type", "")
     kind = " or ".join(kinds) if isinstance(kinds, list) else kinds
     if kind == "array":
-        return join("array of ", _type(schema.get("items", {})))
+        items: Node = schema.get("items") or next(iter(schema.get("prefixItems", ())), {})
+        return join("array of ", _type(items))
     return join(kind or ("text" if "enum" in schema or "const" in schema else "any"))
 
 

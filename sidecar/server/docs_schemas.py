@@ -8,6 +8,21 @@ import msgspec
 
 from ..chat import ChatRequest
 from ..surfaces.openai_chat import MAX_MESSAGES, MAX_TOOLS
+from .admin_access import Pass
+from .admin_problem import ProblemDetails
+from .api_data import (
+    Analytics,
+    ConfigurationState,
+    Decision,
+    DecisionPage,
+    KeyPage,
+    Login,
+    MadeKey,
+    ModelPage,
+    NewKey,
+    ReloadOutcome,
+    Rotation,
+)
 from .status_data import Status
 
 REF = "#/components/schemas/"
@@ -45,6 +60,21 @@ _BOUNDS: dict[str, Schema] = {
     "max_tokens": {"minimum": 1},
     "max_completion_tokens": {"minimum": 1},
 }
+_ADMIN = (
+    Pass,
+    Login,
+    Analytics,
+    ModelPage,
+    DecisionPage,
+    Decision,
+    ConfigurationState,
+    ReloadOutcome,
+    ProblemDetails,
+    KeyPage,
+    NewKey,
+    MadeKey,
+    Rotation,
+)
 _ROLES = ["system", "developer", "user", "assistant", "tool", "function"]
 _PLAIN_WORDS = {
     "StreamOptions": "What a stream carries beside the answer.",
@@ -62,7 +92,8 @@ def ref(name: str) -> Schema:
 
 def schemas() -> dict[str, Schema]:
     """Every schema by name, those of the API's answers first."""
-    _, made = msgspec.json.schema_components([ChatRequest, Status], ref_template=REF + "{name}")
+    _, made = msgspec.json.schema_components([ChatRequest, Status, *_ADMIN], ref_template=REF + "{name}")
+    made = msgspec.json.decode(msgspec.json.encode(made))  # a default that is a tuple is no JSON array
     for name, schema in made.items():
         # The dataclass-like signature that stands in for an absent docstring helps nobody.
         schema["description"] = _PLAIN_WORDS.get(name) or inspect.cleandoc(schema.get("description", ""))
@@ -93,7 +124,7 @@ def _errors() -> dict[str, Schema]:
         "code": {"type": ["string", "null"], "description": "What is wrong, in one word."},
     }
     return {
-        "Error": _object("Every error, of every path, in OpenAI's envelope.", {"error": ref("ErrorDetail")}),
+        "Error": _object("Every error but the admin API's, in OpenAI's envelope.", {"error": ref("ErrorDetail")}),
         "ErrorDetail": _object("What is wrong.", fields),
     }
 

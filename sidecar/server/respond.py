@@ -15,6 +15,13 @@ from .body import Send
 
 JSON = (b"content-type", b"application/json")
 SSE = (b"content-type", b"text/event-stream; charset=utf-8")
+SECURITY_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "cache-control": "no-store",
+}
+"""On every response that the framework sends."""
 _SAFE = (b"x-content-type-options", b"nosniff")
 _CLOSE = (b"connection", b"close")
 _UNREAD = frozenset({408, 413})
@@ -65,6 +72,8 @@ def call_headers(call: Call, live: Live, overhead: float) -> Headers:
     headers = base_headers(call.id, live)
     headers += decision_headers(call)
     headers.append((b"x-sidecar-overhead-ms", b"%.2f" % (overhead * 1000)))
+    if call.details is not None and call.explained:
+        headers.append((b"x-sidecar-decision", call.id.encode()))
     return headers
 
 

@@ -13,7 +13,9 @@ Dollars = Annotated[str, Meta(description="US dollars as exact decimal text.", e
 class ReloadStatus(Struct, frozen=True):
     """The last time a changed configuration was read. `findings` is what `sidecar validate` prints."""
 
-    outcome: Annotated[str, Meta(description="`loaded`, `unchanged`, `refused` or `candidate refused`.")]
+    outcome: Annotated[
+        Literal["loaded", "unchanged", "refused", "candidate refused"], Meta(description="How it ended.")
+    ]
     at: Unix
     findings: str | None = None
 
@@ -51,6 +53,19 @@ class ModelStatus(Struct, frozen=True):
     unlisted: Annotated[str | None, Meta(description="Since when its provider's page does not list it any more.")]
 
 
+class BudgetStatus(Struct, frozen=True):
+    """One account of a budget. `subject` is whose it is; empty when it is for all, or nobody has used it yet."""
+
+    budget: str
+    subject: str
+    mode: Literal["hard", "soft"]
+    limit_usd: Dollars
+    spent_usd: Dollars
+    reserved_usd: Annotated[Dollars, Meta(description="Held for attempts that run.")]
+    left_usd: Dollars
+    resets: Unix
+
+
 class Stage(Struct, frozen=True):
     """One edge of the graph: from `stage`, on any of `outcomes`, to `to`."""
 
@@ -73,7 +88,8 @@ class ModelTraffic(Struct, frozen=True):
 
 
 class Traffic(Struct, frozen=True):
-    """The ledger's figures of the last 24 hours. Averages are null before the first answer."""
+    """The ledger's figures of the last 24 hours and what is over of the hour before. Averages are null before the first
+    answer."""
 
     since: Unix
     as_of: Unix
@@ -160,3 +176,4 @@ class Status(Struct, frozen=True):
     models: Annotated[list[ModelStatus], Meta(description="Models of configured providers first.")]
     models_omitted: Annotated[int, Meta(description="Models past the list's bound.")]
     stages: list[Stage]
+    budgets: Annotated[list[BudgetStatus], Meta(description="Accounts with the least left first.")]

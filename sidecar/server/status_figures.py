@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from ..registry.price import usd
 from ..stores.ledger import Ledger
+from ..stores.rollups import HOUR
 from .status_data import ModelTraffic, Traffic
 
 DAY = 86_400.0
@@ -47,7 +48,7 @@ class Figures:
         return self._last
 
     async def _ask(self, began: float) -> None:
-        since = began - DAY
+        since = (began - DAY) // HOUR * HOUR  # as far back as the roll-ups of the ledger go
         try:
             self._last = Reading(_traffic(await self._ledger.summary(since), since, began))
         except (sqlite3.Error, OSError) as fault:

@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from .. import __version__
+from ..engine.holder import Reload
 from ..engine.route import Live
 from ..gateway import Provider
 from ..registry.index import Model
 from ..registry.price import usd
 from ..render import edges
+from ..stores.budgets import Standing
 from ..stores.health import LiveHealth
 from .state import Running
 from .status_data import (
+    BudgetStatus,
     KeyState,
     ModelState,
     ModelStatus,
@@ -26,6 +29,8 @@ from .status_rollout import gather_rollout
 
 MAX_MODELS = 500
 """Models listed: a registry may hold thousands, a page should not."""
+MAX_BUDGETS = 500
+"""Accounts of budgets listed."""
 MAX_FINDINGS = 20_000
 """Characters of a reload's findings that are shown."""
 
@@ -36,8 +41,9 @@ def gather(running: Running, reading: Reading, now: float) -> Status:
     # As the next request would: a model whose rest is over is not down.
     health.wake(now)
     reasons = {part: _clean(reason) for part, reason in running.not_ready().items()}
-    models = _models(live, health)
+    models = model_states(live, health)
     graph = live.graph
+    standings = sorted(running.stores.budgets.snapshot(now), key=lambda standing: standing.left / standing.limit)
     return Status(
         status="not ready" if reasons else "ready",
         reasons=reasons,
@@ -47,7 +53,7 @@ def gather(running: Running, reading: Reading, now: float) -> Status:
         running=len(running.chat.watches),
         policy=graph.hash,
         policy_since=live.opened,
-        reload=_reload(running),
+        reload=reload_status(running.holder.last),
         rollout=gather_rollout(running),
         registry_problem=None if running.registry_problem is None else _clean(running.registry_problem),
         registry_update=_registry_update(running),
@@ -56,7 +62,21 @@ def gather(running: Running, reading: Reading, now: float) -> Status:
         traffic_problem=None if reading.problem is None else _clean(reading.problem),
         models=models[:MAX_MODELS],
         models_omitted=max(0, len(models) - MAX_MODELS),
+        budgets=[_budget(standing) for standing in standings[:MAX_BUDGETS]],
         stages=[Stage(a, graph.nodes[a].kind, outcomes, b) for a, outcomes, b in edges(graph)],
+    )
+
+
+def _budget(standing: Standing) -> BudgetStatus:
+    return BudgetStatus(
+        budget=standing.name,
+        subject=standing.subject,
+        mode="hard" if standing.hard else "soft",
+        limit_usd=usd(standing.limit),
+        spent_usd=usd(standing.spent),
+        reserved_usd=usd(standing.reserved),
+        left_usd=usd(standing.left),
+        resets=standing.resets,
     )
 
 
@@ -74,8 +94,8 @@ def _registry_update(running: Running) -> RegistryUpdateStatus:
     )
 
 
-def _reload(running: Running) -> ReloadStatus:
-    last = running.holder.last
+def reload_status(last: Reload) -> ReloadStatus:
+    """A reload as it is shown."""
     text = _clean(last.text)
     if len(text) > MAX_FINDINGS:
         text = text[:MAX_FINDINGS] + "\n… and more: `sidecar validate` prints all of it.\n"
@@ -109,7 +129,7 @@ def _key(live: Live, name: str, spec: Provider, down: bool) -> KeyState:
     return "set" if route.target.key is not None else "not set"
 
 
-def _models(live: Live, health: LiveHealth) -> list[ModelStatus]:
+def model_states(live: Live, health: LiveHealth) -> list[ModelStatus]:
     """All models, those of configured providers first, else in the registry's order."""
     providers = live.graph.gateway.providers
     models = [_model(live, model, health, providers) for model in live.graph.registry.models]

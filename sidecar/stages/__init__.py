@@ -2,6 +2,7 @@
 
 from .authenticate import Authenticate
 from .base import StageSpec
+from .budget import Budget
 from .cache import Cache
 from .classify import Classify
 from .fallback import Fallback
@@ -9,5 +10,5 @@ from .quota import Quota
 from .rate_limit import RateLimit
 from .score import Score
 
-STAGES: tuple[type[StageSpec], ...] = (RateLimit, Authenticate, Cache, Classify, Score, Fallback, Quota)
+STAGES: tuple[type[StageSpec], ...] = (RateLimit, Authenticate, Cache, Budget, Classify, Score, Fallback, Quota)
 """In the order of the default pipeline."""

@@ -35,18 +35,22 @@ ClaimPath = Annotated[
 class JWT(Spec, frozen=True):
     """Tokens of one issuer, verified with exactly one of `secret`, `public_key` and `jwks_url`.
 
-    A token must not be expired, and name this issuer and this audience.
+    A token must not be expired, and name this issuer and this audience. Both may be left out where a `secret` says
+    well enough whose tokens they are.
     """
 
     name: Name
-    issuer: Annotated[
-        Text, Meta(description="The `iss` claim, to the letter.", examples=["https://login.example.com/"])
-    ]
-    audience: Annotated[tuple[Text, ...], Meta(min_length=1, description="The `aud` claim: one of these.")]
+    issuer: (
+        Annotated[Text, Meta(description="The `iss` claim, to the letter.", examples=["https://login.example.com/"])]
+        | None
+    ) = None
+    audience: Annotated[tuple[Text, ...], Meta(description="The `aud` claim: one of these.")] = ()
     algorithms: Annotated[
         tuple[Literal["RS256", "ES256", "HS256"], ...], Meta(min_length=1, description="Signatures that are taken.")
     ] = ("RS256",)
-    secret: Annotated[SecretRef, Meta(description="The shared secret of HS256: 32 bytes or more.")] | None = None
+    secret: (
+        Annotated[SecretRef, Meta(description="The shared secret of HS256: 16 bytes or more, better 32.")] | None
+    ) = None
     public_key: Annotated[SecretRef, Meta(description="Where the issuer's public key is, in PEM form.")] | None = None
     jwks_url: (
         Annotated[URL, Meta(description="Where the issuer publishes its keys: https, or http on this machine.")] | None
@@ -111,7 +115,7 @@ class Authenticate(StageSpec, frozen=True, tag="authenticate"):
             for field, what in (("name", "called"), ("issuer", "for")):
                 value = getattr(issuer, field)
                 if value in [getattr(other, field) for other in self.jwt[:index]]:
-                    message = f"there are two entries {what} `{value}`"
+                    message = f"there are two entries {what} `{value or 'any issuer'}`"
                     found.append(Problem(("jwt", index, field), Code.DUPLICATE_NAME, message, "make them one"))
         return found
 
@@ -166,6 +170,10 @@ def _jwt_problems(path: tuple[str | int, ...], jwt: JWT) -> list[Problem]:
         wrong("", f"`{jwt.name}` has no key to verify tokens with", _SOURCES, Code.MISSING_FIELD)
     for source in sources[1:]:
         wrong(source, f"`{jwt.name}` has both `{sources[0]}` and `{source}`", "keep the one that its issuer uses")
+    for field in ("issuer", "audience"):
+        if sources and jwt.secret is None and not getattr(jwt, field):
+            message = f"`{jwt.name}` has no `{field}`: whoever the holder of the key signs for would be let in"
+            wrong("", message, f"give it an `{field}`; only a `secret` can do without", Code.MISSING_FIELD)
     for place, algorithm in enumerate(jwt.algorithms):
         if len(sources) == 1 and (sources[0] == "secret") != (algorithm == "HS256"):
             message = f"{algorithm} is not verified with `{sources[0]}`"

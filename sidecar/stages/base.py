@@ -35,6 +35,7 @@ class Scope(Struct, frozen=True):
     """What a stage may look at while it is checked and built: all linked specs' names, and the policy's hash.
 
     `steering` is what rules read beside the request's body (`conditions.steers`): no cached answer may ignore it.
+    `strategies` are those that a score stage knows; empty when there is none to ask.
     """
 
     registry: Registry
@@ -42,6 +43,7 @@ class Scope(Struct, frozen=True):
     tiers: tuple[str, ...] = ()
     policy_hash: str = ""
     steering: frozenset[str] = frozenset()
+    strategies: frozenset[str] = frozenset()
 
 
 class Problem(Struct, frozen=True):
@@ -72,6 +74,8 @@ class StageSpec(PartSpec, frozen=True, tag_field="kind"):
     on: Annotated[dict[str, Name], Meta(description="Outcome -> the node to go to instead of the default.")] = {}
 
     noun: ClassVar[str] = "stage"
+    implied: ClassVar[bool] = True
+    """Whether the default pipeline has it although nobody wrote a document for it."""
     outcomes: ClassVar[Mapping[str, str]]
     """Outcome -> where it leads unless `on` says otherwise: `next` or a terminal."""
     gives: ClassVar[Mapping[str, str]] = {}

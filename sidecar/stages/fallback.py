@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from ..call import Call, Plan
+from ..call import Call, Plan, Purse
 from ..chat import FailureKind
 from ..chat import Problem as Refusal
 from ..config.codes import Code
@@ -164,10 +164,11 @@ class Fallback(StageSpec, frozen=True, tag="fallback"):
         alternatives, plan, node = self.alternatives, self._plan(), self.node
 
         def run(call: Call) -> str:
+            if call.purse is not None and call.chain[0].id not in chains and _too_dear(call, call.purse):
+                return "none"
             first, *others = call.chain
-            chain = chains.get(first.id)
-            if chain is None:
-                chain = others[:alternatives]
+            written = chains.get(first.id)
+            chain = others[:alternatives] if written is None else written
             allowed = call.principal.models if call.principal is not None else None
             if allowed:
                 chain = [m for m in chain if m.id in allowed]
@@ -184,6 +185,8 @@ class Fallback(StageSpec, frozen=True, tag="fallback"):
                     return "none"
             call.chain = usable
             call.plan = plan
+            if call.purse is not None and written is not None and _too_dear(call, call.purse):
+                return "none"
             call.note(node, {"chain": [m.id for m in call.chain], "plan": plan})
             return "planned"
 
@@ -217,6 +220,13 @@ def _find(name: str, scope: Scope) -> Model:
 def _askable(chain: tuple[str, ...], scope: Scope) -> list[Model]:
     """The chain without models of providers that are not here: there is nobody to ask."""
     return [m for m in (_find(name, scope) for name in chain) if m.provider in scope.providers]
+
+
+def _too_dear(call: Call, purse: Purse) -> bool:
+    """Whether the caller's budgets can pay for none of the chain. Of a chain that is not written out all candidates are
+    looked at, before it is cut to `alternatives`."""
+    call.refusal = purse.afford()
+    return call.refusal is not None
 
 
 def _all_down(model: Model, reason: str) -> Refusal:

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from .budgets import Account, Hold, Terms
+from .ledger import Row
+
 Subject = str | tuple[str, ...]
 """Whom a limit counts for, as what tells one from another."""
 
@@ -124,12 +127,29 @@ class Tokens(Protocol):
         """Who holds the token with this digest, or, in words for its sender, why it is refused."""
 
 
+class Accounts(Protocol):
+    """What budgets have spent and hold."""
+
+    def find(self, terms: Terms, subject: str, now: float) -> Account | None:
+        """The account of a subject; None when there are too many to keep another."""
+
+    def look(self, terms: Terms, subject: str) -> Account:
+        """The account, or an empty one that is not kept: for those who only look."""
+
+    def begin(self, row: Row) -> None:
+        """An attempt is about to be sent: should nobody live to settle it, it stands for the most it may cost."""
+
+    def settle(self, account: Account, hold: Hold, nano: int) -> None:
+        """So much was spent of what was held; the rest is free again. A hold is settled once."""
+
+
 class State(Struct, frozen=True):
     """All that a decision may read beside the request, the policy and the registry. Without `tokens` a credential is
-    a gateway key, whatever it looks like."""
+    a gateway key, whatever it looks like; without `budgets` a policy that has some lets nobody through."""
 
     counters: Counters
     cache: Cache
     health: Health
     keys: Keys
     tokens: Tokens | None = None
+    budgets: Accounts | None = None

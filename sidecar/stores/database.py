@@ -10,6 +10,8 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
+from . import rollups
+
 
 def counted(table: str) -> str:
     """Triggers that count every change of a table in `changes`, for those who listen (`stores/changes.py`)."""
@@ -80,6 +82,17 @@ MIGRATIONS = (
     CREATE TABLE leases (
         name TEXT PRIMARY KEY, holder TEXT, until REAL NOT NULL, done REAL NOT NULL, outcome TEXT NOT NULL
     ) WITHOUT ROWID;
+    """,
+    """
+    ALTER TABLE request_logs ADD COLUMN budgets TEXT NOT NULL DEFAULT '';
+    CREATE TABLE budget_spend (
+        budget TEXT NOT NULL, subject TEXT NOT NULL, minute INTEGER NOT NULL, nano INTEGER NOT NULL,
+        PRIMARY KEY (budget, subject, minute)
+    ) WITHOUT ROWID;
+    """,
+    rollups.MIGRATION,
+    """
+    CREATE TABLE decisions (id INTEGER PRIMARY KEY, request_id TEXT NOT NULL UNIQUE, data BLOB NOT NULL);
     """,
     """
     CREATE TABLE shadow_disagreements (

@@ -1,16 +1,20 @@
 """What the ledger holds: one row per attempt, tied together by the request's id. No prompt, no answer, no key."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
+
+REMEMBERED = 32 * 86400
+"""Seconds for which a ledger knows what budgets spent: as long as the longest month, and a day."""
 
 
 class Row(Struct, frozen=True, omit_defaults=True):
     """One attempt, and a request's line in the log.
 
     `attempt` 0 is an answer that needed none (a cache hit) or a request that was refused. Times are milliseconds,
-    `ts` Unix seconds, `cost_nano` nano-USD (null: the model has no price).
+    `ts` Unix seconds, `cost_nano` nano-USD (null: the model has no price). `budgets` names the accounts that the
+    cost was charged to: `<budget>|<subject>`, with commas between.
     """
 
     ts: float
@@ -42,6 +46,16 @@ class Row(Struct, frozen=True, omit_defaults=True):
     first_token_ms: float | None = None
     overhead_ms: float | None = None
     policy: str = ""
+    budgets: str = ""
+
+
+class Spent(Struct, frozen=True):
+    """What was spent on one account of a budget within one minute: Unix minutes, nano-USD."""
+
+    budget: str
+    subject: str
+    minute: int
+    nano: int
 
 
 class Ledger(Protocol):
@@ -58,11 +72,18 @@ class Ledger(Protocol):
     def add(self, row: Row, data: bytes | None = None) -> None:
         """Hand a row over: from here on it survives a killed process. `data` is its JSON, where that is at hand."""
 
+    def begin(self, row: Row) -> None:
+        """An attempt that is about to be sent, at the most it may cost: its row, should the process be killed before
+        `add` is told of the same attempt."""
+
+    async def spending(self, since: Mapping[str, float]) -> Sequence[Spent]:
+        """What was charged to the accounts of these budgets, each from a Unix time on."""
+
     async def flush(self) -> None:
         """Wait until everything handed over is on disk."""
 
     async def summary(self, since: float) -> Mapping[str, Any]:
-        """Totals and per-model figures of the rows since a time."""
+        """Totals and per-model figures since a time, or a little before it."""
 
     async def close(self) -> None:
         """Flush, then stop."""

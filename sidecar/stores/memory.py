@@ -177,6 +177,10 @@ class MemoryKeys:
         """
         return self._keys.get(digest)
 
+    def declares(self, name: str) -> bool:
+        """Whether the policy has a key with this name."""
+        return any(principal.key == name for principal in self._declared.values())
+
     def declare(self, keys: Mapping[bytes, Principal]) -> None:
         """The policy's keys from now on."""
         self._declared = keys

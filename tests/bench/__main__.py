@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import install, report
+from tests.bench import install, ledger, report
 from tests.bench.process import BenchError
 from tests.bench.rows import BUILDERS
 from tests.bench.run import Bench, OutOfTime, Plan, say
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
         signal.signal(name, _interrupted)
     signal.signal(signal.SIGALRM, _out_of_time)
     names = [name for name in BUILDERS if name in options.only]
-    skipped = _install(names) if options.install else {}
+    skipped = _install(names) if options.install and not options.ledger else {}
     plan = _plan(options)
     os.sched_setaffinity(0, {plan.load_cpu})
     started = time.perf_counter()
@@ -32,6 +32,9 @@ def main(argv: list[str]) -> int:
         Path(scratch).chmod(0o755)
         try:
             with Bench(plan, Path(scratch)) as bench:
+                if options.ledger:
+                    print(ledger.compare(bench, Path(scratch), options.ledger, bench.upstream))
+                    return 0
                 bench.skipped.update(skipped)
                 _measure(bench, [name for name in names if name not in skipped])
         except BenchError as error:
@@ -60,6 +63,12 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--no-install", dest="install", action="store_false", help="skip what is not installed yet")
     parser.add_argument("--rounds", type=int, choices=range(1, 21), metavar="N", help="1 to 20")
     parser.add_argument("--seconds", type=int, choices=range(1, 31), metavar="N", help="of one run, 1 to 30")
+    parser.add_argument(
+        "--ledger",
+        type=int,
+        metavar="ROWS",
+        help="instead: a gateway with an empty ledger beside one with so many rows",
+    )
     return parser.parse_args(argv)
 
 

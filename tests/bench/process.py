@@ -34,6 +34,7 @@ class Launch:
     cwd: Path
     env: Mapping[str, str]
     patience: float = 60.0
+    largest_file: int = _LOG_LIMIT
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Server:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=pinned(cpu),  # noqa: PLW1509 - the harness has one thread
+                preexec_fn=pinned(cpu, launch.largest_file),  # noqa: PLW1509 - the harness has one thread
             )
 
     @property
@@ -198,12 +199,12 @@ def core_seconds(cpu: int) -> tuple[float, float]:
     return 0.0, 0.0
 
 
-def pinned(cpu: int) -> Callable[[], None]:
+def pinned(cpu: int, largest_file: int = _LOG_LIMIT) -> Callable[[], None]:
     """For a new process: stay on this core and do not fill the disk."""
 
     def prepare() -> None:
         os.sched_setaffinity(0, {cpu})
-        resource.setrlimit(resource.RLIMIT_FSIZE, (_LOG_LIMIT, _LOG_LIMIT))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
     return prepare
 

@@ -124,6 +124,24 @@ class Bench:
             if result.row.launch is not None:
                 self._attempt(result, self._weigh_one)
 
+    def start(self, name: str, launch: Launch) -> float:
+        """Start a server on the servers' core; the seconds it took to be ready."""
+        return self._start(name, launch, self.plan.server_cpu)
+
+    def pause(self, name: str) -> None:
+        """Freeze a server once it has nothing left to do."""
+        self._servers[name].settle()
+        self._servers[name].pause()
+
+    def resume(self, name: str) -> None:
+        """Let a frozen server go on."""
+        self._servers[name].resume()
+
+    @property
+    def upstream(self) -> int:
+        """The port of the fake provider."""
+        return self._servers["direct"].launch.port
+
     def rounds(self) -> None:
         """A B C, A B C, ...: all servers alive, all but one frozen."""
         for result in self.results.values():

@@ -144,7 +144,7 @@ async def test_the_canary_takes_its_share_and_a_conversation_stays(tmp_path: Pat
 
 @looped
 async def test_both_sides_show_in_headers_ledger_metrics_and_status(tmp_path: Path) -> None:
-    rollout = "{canary: {policies: [next], when: 'headers[\"x-side\"] == \"new\"'}}"
+    rollout = '{canary: {policies: [next], when: \'headers["x-side"] == "new"\'}}'
     async with house(tmp_path, rollout, policies("simple"), policies("expert")) as h:
         old, new = await h.ask(), await h.ask(x_side="new")
         status = await h.status()
@@ -283,7 +283,8 @@ async def test_the_shadow_takes_no_limit_and_sees_those_of_its_own(tmp_path: Pat
         await h.ask(status=429)
         await h.served.running.shadows.close()
         # The fifth and the sixth are over the shadow's limit; the seventh is over both.
-        assert [(row["model"], row["shadow_refusal"]) for row in h.disagreements()] == [("m1", "rate_limit_exceeded")] * 2
+        found = [(row["model"], row["shadow_refusal"]) for row in h.disagreements()]
+        assert found == [("m1", "rate_limit_exceeded")] * 2
         assert await h.figure('sidecar_shadow_decisions_total{result="agree"}') == 5
 
 
@@ -331,6 +332,36 @@ async def test_too_many_at_once_are_dropped_and_counted(tmp_path: Path, monkeypa
         await h.ask()
         assert await h.figure('sidecar_shadow_decisions_total{result="dropped"}') == 1
         assert (await h.status())["rollout"]["shadow"]["dropped"] == 1
+
+
+BUDGET = """\
+kind: budget
+budgets: [{name: all, limit: %s, window: day}]
+"""
+
+
+@looped
+async def test_the_shadow_holds_no_money_and_leaves_the_request_as_it_is(tmp_path: Path) -> None:
+    """Where money is short a walk bounds the output: the shadow's must not bound the one that is sent."""
+    new = policies("expert", budget=BUDGET % "0.02")
+    async with house(tmp_path, "{shadow: {policies: [next]}}", policies("simple"), new) as h:
+        await h.ask()
+        await h.served.running.shadows.close()
+        assert [(row["model"], row["shadow_model"]) for row in h.disagreements()] == [("m1", "m2")]
+        assert "max_tokens" not in h.up.asked[-1].body
+        assert (await h.status())["budgets"] == []
+        assert h.served.running.stores.budgets._accounts == {}
+
+
+@looped
+async def test_a_canarys_own_budget_is_kept_and_remembered(tmp_path: Path) -> None:
+    new = policies("expert", budget=BUDGET % "1")
+    async with house(tmp_path, "{canary: {policies: [next]}}", policies("simple"), new) as h:
+        await h.ask()
+        [row] = await h.served.rows()
+        assert row["budgets"] == "all|"
+        [standing] = h.served.running.stores.budgets.snapshot(row["ts"])
+        assert (standing.name, standing.spent) == ("all", row["cost_nano"])
 
 
 # --- under load --------------------------------------------------------------------------------------------------

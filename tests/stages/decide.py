@@ -16,6 +16,7 @@ from sidecar.identity.keys import digest
 from sidecar.policy import Loaded, load
 from sidecar.stages.authenticate import Authenticate
 from sidecar.stores.base import State
+from sidecar.stores.budgets import Accounts
 from sidecar.stores.health import LiveHealth
 from sidecar.stores.memory import MemoryCache, MemoryCounters, MemoryKeys
 from sidecar.surfaces.openai_chat import OpenAIChat
@@ -67,7 +68,7 @@ def state(compiled: Graph | None = None) -> State:
     for spec in compiled.stages if compiled else ():
         for key in spec.keys if isinstance(spec, Authenticate) else ():
             known[bytes.fromhex((key.hash or "").removeprefix("sha256:"))] = key.principal()
-    return State(MemoryCounters(), MemoryCache(100, 10_000), LiveHealth(), MemoryKeys(known))
+    return State(MemoryCounters(), MemoryCache(100, 10_000), LiveHealth(), MemoryKeys(known), budgets=Accounts())
 
 
 def request(content: str = "hello", **fields: Any) -> dict[str, Any]:

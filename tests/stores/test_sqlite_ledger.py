@@ -62,9 +62,9 @@ async def test_ten_thousand_rows_and_none_waits(tmp_path: Path) -> None:
     await ledger.flush()
     assert ledger.depth == 0
     assert ledger.dropped == 0
-    summary = await ledger.summary(5000.0)
-    assert (summary["requests"], summary["cost_nano"]) == (5000, 25_000)
-    assert summary["models"][0]["attempts"] == 5000
+    summary = await ledger.summary(5000.0)  # the hour that it is in began at 3600
+    assert (summary["requests"], summary["cost_nano"]) == (6400, 32_000)
+    assert summary["models"][0]["attempts"] == 6400
     await ledger.close()
     assert [r["request_id"] for r in read_rows(path)] == [f"req_{number}" for number in range(10_000)]
 

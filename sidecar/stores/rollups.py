@@ -1,0 +1,195 @@
+"""Roll-ups of the ledger: sums by hour and name, written in the transaction of the rows they are of, so that figures
+over any time cost what their hours cost and not what the rows do.
+
+Each hour has one row for each model, each tier, each tenant and each key that was used in it: not for each combination
+of these, which would be as many as the rows. Of names that anybody may invent (tenants and keys of tokens) the first
+MAX_NAMES an hour are kept; the rest go under OTHER.
+"""
+
+import sqlite3
+from bisect import bisect_right
+from collections.abc import Iterable
+from operator import add
+from typing import Any
+
+HOUR = 3600
+"""Seconds that a roll-up is of."""
+MAX_NAMES = 1000
+"""Tenants of an hour, and keys of an hour, that are told apart."""
+OTHER = "(other)"
+"""What the rest is called: no name that a configuration can give."""
+BOUNDS = (
+    *(5, 10, 20, 50, 100, 200, 300, 500, 700),
+    *(1000, 1500, 2000, 3000, 5000, 7000, 10_000, 15_000, 20_000, 30_000, 60_000),
+)
+"""Milliseconds between the histogram's buckets; the last bucket has no end."""
+MAX_TOKENS = 10**9
+MAX_NANO = 10**15
+"""The most of one row that is summed: a provider may claim any number, and no sum may overflow."""
+
+KINDS = ("model", "tier", "tenant", "key")
+"""What each row of the ledger is summed under, once for each."""
+INVENTED = frozenset({"tenant", "key"})
+NAMES = ("kind", "hour", "name", "provider", "priced")
+"""What roll-ups are told apart by. Only models have a provider. `priced` is 0 for what a model without a price did."""
+SUMS = {
+    "requests": "attempt <= 1",
+    "attempts": "attempt > 0",
+    "failures": "failure IS NOT NULL",
+    "hits": "attempt <= 1 AND cache IN ('hit', 'semantic-hit')",
+    "lookups": "attempt <= 1 AND cache IN ('hit', 'semantic-hit', 'miss')",
+    "input_tokens": f"min(max(input_tokens, 0), {MAX_TOKENS})",
+    "output_tokens": f"min(max(output_tokens, 0), {MAX_TOKENS})",
+    "cached_tokens": f"min(max(cached_tokens, 0), {MAX_TOKENS})",
+    "cache_write_tokens": f"min(max(cache_write_tokens, 0), {MAX_TOKENS})",
+    "reasoning_tokens": f"min(max(reasoning_tokens, 0), {MAX_TOKENS})",
+    "cost_nano": f"min(max(coalesce(cost_nano, 0), 0), {MAX_NANO})",
+    "latency_us": "iif(attempt > 0, CAST(round(latency_ms * 1000) AS INTEGER), 0)",
+    "hit_us": "iif(attempt > 0, 0, CAST(round(latency_ms * 1000) AS INTEGER))",
+    "first_tokens": "first_token_ms IS NOT NULL",
+    "first_token_us": "coalesce(CAST(round(first_token_ms * 1000) AS INTEGER), 0)",
+}
+"""What is summed, as SQL over a row of the ledger. A request is counted by its first row: that of attempt 1, or the
+one of an answer from the cache, which is no attempt. Latency (of attempts, and of hits) is in microseconds."""
+BUCKETS = tuple(f"bucket_{place}" for place in range(len(BOUNDS) + 1))
+"""Attempts by latency."""
+COLUMNS = (*NAMES, *SUMS, *BUCKETS)
+
+_CASES = " ".join(f"WHEN latency_ms < {high} THEN {place}" for place, high in enumerate(BOUNDS))
+_SQL = {
+    "model": ("coalesce(model, '')", "coalesce(provider, '')"),
+    "tier": ("coalesce(tier, '')", "''"),
+    "tenant": ("tenant", "''"),
+    "key": ("key_name", "''"),
+}
+"""Name and provider of a row, by kind."""
+_SUMS_OF_ROWS = ", ".join(f"sum({sql}) AS {name}" for name, sql in SUMS.items())
+_KINDS = " UNION ALL ".join(
+    f"""
+    SELECT '{kind}' AS kind, CAST(ts AS INTEGER) / {HOUR} AS hour, {name} AS name, {provider} AS provider,
+           cost_nano IS NOT NULL AS priced, CASE {_CASES} ELSE {len(BOUNDS)} END AS place, {_SUMS_OF_ROWS}
+    FROM request_logs GROUP BY 1, 2, 3, 4, 5, 6"""  # noqa: S608  nothing in it comes from outside
+    for kind, (name, provider) in _SQL.items()
+)
+_SUMMED = f"""
+    SELECT kind, hour, name, provider, priced, {", ".join(f"sum({name}) AS {name}" for name in SUMS)},
+           {", ".join(f"sum(iif(place = {place}, attempts, 0)) AS {name}" for place, name in enumerate(BUCKETS))}
+    FROM ({_KINDS}) GROUP BY 1, 2, 3, 4, 5"""  # noqa: S608
+_ADD = f" ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in (*SUMS, *BUCKETS))}"
+_PUT = f"INSERT INTO rollups ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})" + _ADD  # noqa: S608
+_KNOWN = "SELECT DISTINCT name FROM rollups WHERE kind = ? AND hour = ?"
+
+MIGRATION = f"""
+    CREATE TABLE rollups (
+        kind TEXT NOT NULL, hour INTEGER NOT NULL, name TEXT NOT NULL, provider TEXT NOT NULL, priced INTEGER NOT NULL,
+        {", ".join(f"{name} INTEGER NOT NULL" for name in (*SUMS, *BUCKETS))},
+        PRIMARY KEY ({", ".join(NAMES)})
+    ) WITHOUT ROWID;
+    INSERT INTO rollups ({", ".join(COLUMNS)})
+    SELECT kind, hour, iif(ranked > {MAX_NAMES} AND kind IN ('tenant', 'key'), '{OTHER}', name) AS name,
+           {", ".join(COLUMNS[3:])}
+    FROM (SELECT *, dense_rank() OVER (PARTITION BY kind, hour ORDER BY name) AS ranked FROM ({_SUMMED}))
+    WHERE true {_ADD};
+"""  # noqa: S608
+"""The table, filled from the rows there are."""
+
+_Names = tuple[int, str | None, str | None, str | None, str, str, bool]
+"""Hour, model, provider, tier, tenant, key, priced: a batch is summed by all of them first."""
+_Kept = tuple[str, int, str, str, bool]
+_HITS = frozenset({"hit", "semantic-hit"})
+(
+    _REQUESTS, _ATTEMPTS, _FAILURES, _HIT, _LOOKUPS, _INPUT, _OUTPUT, _CACHED, _WRITTEN, _THOUGHT, _NANO, _LATENCY,
+    _HIT_LATENCY, _FIRSTS, _FIRST, _BUCKETS,
+) = range(len(SUMS) + 1)  # fmt: skip
+
+
+class Batch:
+    """Sums of the rows of one transaction. The ledger's thread makes one for each."""
+
+    __slots__ = ("_groups",)
+
+    def __init__(self) -> None:
+        self._groups: dict[_Names, list[int]] = {}
+
+    def add(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Sum rows, given as tuples in the order of the ledger's columns. A microsecond a row: it is part of what
+        every request costs."""
+        groups = self._groups
+        for (
+            ts, _, attempt, _, _, _, tenant, key, model, provider, tier, _, _, _, cache, failure, _, _,
+            fresh, output, cached, written, thought, _, nano, latency, first, *_
+        ) in rows:  # fmt: skip
+            names = (int(ts) // HOUR, model, provider, tier, tenant, key, nano is not None)
+            sums = groups.get(names)
+            if sums is None:
+                sums = groups[names] = [0] * (len(SUMS) + len(BUCKETS))
+            if attempt > 0:
+                sums[_ATTEMPTS] += 1
+                sums[_LATENCY] += round(latency * 1000)
+                sums[_BUCKETS + bisect_right(BOUNDS, latency)] += 1
+            else:
+                sums[_HIT_LATENCY] += round(latency * 1000)
+            if attempt <= 1:
+                sums[_REQUESTS] += 1
+                if cache == "miss":
+                    sums[_LOOKUPS] += 1
+                elif cache in _HITS:
+                    sums[_HIT] += 1
+                    sums[_LOOKUPS] += 1
+            if failure is not None:
+                sums[_FAILURES] += 1
+            if fresh > 0:
+                sums[_INPUT] += fresh if fresh < MAX_TOKENS else MAX_TOKENS
+            if output > 0:
+                sums[_OUTPUT] += output if output < MAX_TOKENS else MAX_TOKENS
+            if cached > 0:
+                sums[_CACHED] += cached if cached < MAX_TOKENS else MAX_TOKENS
+            if written > 0:
+                sums[_WRITTEN] += written if written < MAX_TOKENS else MAX_TOKENS
+            if thought > 0:
+                sums[_THOUGHT] += thought if thought < MAX_TOKENS else MAX_TOKENS
+            if nano:
+                sums[_NANO] += min(max(nano, 0), MAX_NANO)
+            if first is not None:
+                sums[_FIRSTS] += 1
+                sums[_FIRST] += round(first * 1000)
+
+    def rollups(self) -> dict[_Kept, list[int]]:
+        """The sums so far, under each kind of name."""
+        found: dict[_Kept, list[int]] = {}
+        for (hour, model, provider, tier, tenant, key, priced), sums in self._groups.items():
+            for kind, name in zip(KINDS, (model, tier, tenant, key), strict=True):
+                kept = (kind, hour, name or "", (provider or "") if kind == "model" else "", priced)
+                before = found.get(kept)
+                found[kept] = sums if before is None else list(map(add, before, sums))
+        return found
+
+
+class Rollups:
+    """Writes batches. For one thread, which is the one that writes the ledger."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._hour: int | None = None
+        self._known: dict[str, set[str]] = {}
+
+    def write(self, batch: Batch) -> None:
+        """Add a batch's sums, inside the transaction that inserted its rows."""
+        self._db.executemany(_PUT, [(*self._named(kept), *sums) for kept, sums in batch.rollups().items()])
+
+    def _named(self, kept: _Kept) -> _Kept:
+        """The names that the hour has room for."""
+        kind, hour, name, provider, priced = kept
+        if kind not in INVENTED:
+            return kept
+        if hour != self._hour:
+            self._known = {
+                invented: {known for (known,) in self._db.execute(_KNOWN, (invented, hour))} for invented in INVENTED
+            }
+            self._hour = hour  # last: a file that refuses is asked again
+        known = self._known[kind]
+        if name not in known:
+            if len(known) >= MAX_NAMES:
+                return kind, hour, OTHER, provider, priced
+            known.add(name)
+        return kept
