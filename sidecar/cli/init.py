@@ -30,5 +30,5 @@ def _next(folder: Path, paths: list[str]) -> str:
         f"Next:\n{enter}"
         "  sidecar validate && sidecar test   # offline, no key\n"
         "  sidecar schema --write             # completion in your editor\n"
-        "  OPENAI_API_KEY=... sidecar run     # or any other provider's key\n"
+        "  sidecar run                        # with a provider's key in the environment\n"
     )
