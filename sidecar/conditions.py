@@ -215,7 +215,7 @@ def steers(source: str) -> frozenset[str]:
     if re.search(r"(?<![.\w])headers\b", code):
         plain = r'(?<![.\w])headers(?:\[""\]|(?!' + _MACROS + r")\.\w+)|\"\" in headers\b(?![.\[])"
         if len(re.findall(r"(?<![.\w])headers\b", code)) == len(re.findall(plain, code)):
-            found |= {f"header:{word}" for word in _words(source)}
+            found |= {f"header:{word}" for word in words(source)}
         else:
             found |= {"headers"}
     return frozenset(found)
@@ -224,13 +224,13 @@ def steers(source: str) -> frozenset[str]:
 def _samples(source: str) -> Iterator[Features]:
     """Requests to try an expression on: an empty one, a large one, and one for each text it compares with."""
     yield Features()
-    words = _words(source)[:_MOST_WORDS]
-    for word in ("x", *words):
-        maps = dict.fromkeys(words, word)
+    known = words(source)[:_MOST_WORDS]
+    for word in ("x", *known):
+        maps = dict.fromkeys(known, word)
         yield msgspec.structs.replace(_LARGE, **dict.fromkeys(_TEXTS, word), headers=maps, labels=maps)
 
 
-def _words(source: str) -> list[str]:
+def words(source: str) -> list[str]:
     """Texts in quotes, and names after a dot: the keys and values that an expression can ask for."""
     texts = [double or single for double, single in _LITERAL.findall(source)]
     return list(dict.fromkeys([*texts, *re.findall(r"\.([A-Za-z_]\w*)(?!\w*\()", _LITERAL.sub("", source))]))

@@ -30,12 +30,25 @@ class Listen(Spec, frozen=True):
     port: Port = 8787
 
 
+class ProviderKey(Spec, frozen=True):
+    """One of a provider's keys. Those without a tenant share the requests by weight. A tenant with keys of its own is
+    served with these and no others, and nobody else is."""
+
+    secret: SecretRef
+    weight: Annotated[int, Meta(ge=1, le=1000, description="Its share of the requests, by the others' weights.")] = 1
+    tenant: Annotated[Name, Meta(description="Whose own key it is; everybody's when absent.")] | None = None
+
+
 class Provider(Spec, frozen=True):
     """One upstream. Its name is what models refer to; `protocol` says which wire it speaks."""
 
     protocol: Protocol
     base_url: Annotated[URL, Meta(description="What the provider's own SDK calls its base URL.")] | None = None
     api_key: SecretRef | None = None
+    keys: Annotated[
+        tuple[ProviderKey, ...],
+        Meta(max_length=100, description="Several keys in place of `api_key`: shared by weight, or tenants' own."),
+    ] = ()
     headers: Annotated[dict[HeaderName, str], Meta(description="Sent with every request; no secrets here.")] = {}
     enabled: Annotated[bool, Meta(description="False takes the provider and its models out.")] = True
     concurrency: Annotated[int, Meta(ge=1, le=100_000, description="Calls at once; no bound when absent.")] | None = (
@@ -43,6 +56,13 @@ class Provider(Spec, frozen=True):
     )
     queue: Annotated[Count, Meta(description="Calls that may wait for one of those places.")] = 100
     queue_wait: Annotated[Duration, Meta(description="How long a call waits before the next model is tried.")] = "10s"
+
+    @property
+    def every_key(self) -> list[tuple[tuple[str | int, ...], ProviderKey]]:
+        """All its keys, each with its place in the provider: those of `keys`, or the one of `api_key`."""
+        if self.api_key is not None:
+            return [(("api_key",), ProviderKey(self.api_key))]
+        return [(("keys", index, "secret"), key) for index, key in enumerate(self.keys)]
 
     @property
     def url(self) -> str:

@@ -10,7 +10,7 @@ from .config.codes import Code
 from .config.diagnostic import Diagnostic, Place, Severity
 from .config.document import DataPath, Document
 from .features import FEATURES
-from .gateway import Gateway
+from .gateway import Gateway, Provider
 from .spec import Spec
 from .stages import STAGES
 from .stages.authenticate import Authenticate
@@ -125,6 +125,8 @@ def key_problems(parts: Sequence[Linked[Any]]) -> list[Diagnostic]:
 def _provider_problems(gateway: Linked[Gateway], scope: Scope) -> list[Diagnostic]:
     found: list[Diagnostic] = []
     spec = gateway.spec
+    for name, provider in spec.providers.items():
+        found += _key_problems(gateway, name, provider)
     for name, model in spec.models.items():
         if model.provider is not None and model.provider not in spec.providers:
             message = f"`{model.provider}` is not a provider"
@@ -135,6 +137,25 @@ def _provider_problems(gateway: Linked[Gateway], scope: Scope) -> list[Diagnosti
         help_ = "set `enabled: true` at one of them" if spec.providers else _NO_PROVIDER
         problem = Problem(("providers",), Code.NO_CANDIDATES, message, help_, warning=True)
         found.append(gateway.from_problem(problem))
+    return found
+
+
+def _key_problems(gateway: Linked[Gateway], name: str, provider: Provider) -> list[Diagnostic]:
+    """A provider's keys stand in one place, each of them once."""
+    found: list[Diagnostic] = []
+    path = ("providers", name, "keys")
+    if provider.api_key is not None and provider.keys:
+        message = f"provider `{name}` has both `api_key` and `keys`"
+        help_ = "move the one of `api_key` to `keys`: `- secret: ...`"
+        found.append(Diagnostic(Code.KEY_ORIGIN, Severity.ERROR, message, gateway.place(path, key=True), help_))
+    written: set[tuple[str, str | None]] = set()
+    for index, key in enumerate(provider.keys):
+        if (key.secret, key.tenant) in written:
+            whose = f" for tenant `{key.tenant}`" if key.tenant is not None else ""
+            message = f"this key of provider `{name}` is listed twice{whose}"
+            help_ = "keep one; `weight` says how large its share is"
+            found.append(gateway.finding((*path, index, "secret"), Code.DUPLICATE_NAME, message, help_))
+        written.add((key.secret, key.tenant))
     return found
 
 

@@ -29,6 +29,14 @@ class _NotPlainError(ValueError):
     """More than this module understands."""
 
 
+def tree_of(source: str, patterns: frozenset[str]) -> ast.expr | None:
+    """One condition as a tree of Python's: `features.tokens > 9 and found("proof")`; None when it is not plain."""
+    try:
+        return _Reader(source, patterns).condition()
+    except _NotPlainError:
+        return None
+
+
 def first_of(sources: Sequence[str], patterns: frozenset[str]) -> Test | None:
     """All conditions as one function; None when one of them is not plain."""
     try:

@@ -22,6 +22,10 @@ from .config.render import render_text
 from .gateway import Gateway
 from .graph import Graph, compile_graph
 from .link import Absent, Linked, declared_keys, key_problems, link_problems, pipeline
+from .lint import lint
+from .lint.allow import allowed
+from .lint.context import LintContext
+from .lint.secrets import plain_secrets
 from .registry.index import Registry
 from .registry.load import load as load_registry
 from .registry.load import newest
@@ -77,6 +81,11 @@ class Loaded(Struct, frozen=True):
     def text(self) -> str:
         """The findings as `sidecar validate` prints them; empty when there are none."""
         return self.render(())
+
+    @property
+    def beside(self) -> dict[str, Graph]:
+        """The policies on trial that can be used."""
+        return {role: one.graph for role, one in self.candidates.items() if one.graph is not None}
 
     @property
     def serving(self) -> tuple[Graph, ...]:
@@ -176,15 +185,20 @@ def _compiled(entry: Path, environ: Mapping[str, str], read: _Read, strict: bool
     if not given and not any(f.severity is Severity.ERROR for f in findings):
         limits = any(key.limits for _, _, key in declared_keys([*stages, *parts]))
         findings += shape_problems(gateway, stages, scope, limits=limits)
-    sorted_ = tuple(sorted(findings, key=lambda f: (f.place, f.code)))
-    if any(f.severity is Severity.ERROR for f in sorted_):
-        return Loaded(None, None, sorted_, read.sources, folders, problem)
+    findings += list(plain_secrets(read.sources.texts, findings))
+    if any(f.severity is Severity.ERROR for f in findings):
+        return Loaded(None, None, _shown(read, whole=False), read.sources, folders, problem)
     policy = Policy(gateway, tuple(stages), tuple(parts), scope, pipeline(gateway.spec, [s.spec for s in stages]))
-    if given:
-        return Loaded(policy, None, sorted_, read.sources, folders, problem)  # it may lead to stages of other files
     specs = tuple(s.spec for s in stages)
-    graph = compile_graph(gateway.spec, specs, policy.order, scope)
-    return Loaded(policy, graph, sorted_, read.sources, folders, problem)
+    # A file looked at by itself may lead to stages of other files.
+    graph = compile_graph(gateway.spec, specs, policy.order, scope) if not given else None
+    findings += lint(LintContext(gateway, (*stages, *parts), scope))
+    return Loaded(policy, graph, _shown(read, whole=not given), read.sources, folders, problem)
+
+
+def _shown(read: _Read, *, whole: bool) -> tuple[Diagnostic, ...]:
+    """The findings in order, without the warnings that a comment allows."""
+    return tuple(sorted(allowed(read.findings, read.sources.texts, whole=whole), key=lambda f: (f.place, f.code)))
 
 
 def _problems(parts: Sequence[Linked[Any]], scope: Scope) -> Iterator[Diagnostic]:

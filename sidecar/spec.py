@@ -78,9 +78,11 @@ Condition = Annotated[
 SecretRef = Annotated[
     str,
     Meta(
-        pattern=r"^(\$\{[A-Za-z_][A-Za-z0-9_]*(:-)?\}|env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$",
+        pattern=r"^(\$\{[A-Za-z_][A-Za-z0-9_]*(:-)?\}|env:[A-Za-z_][A-Za-z0-9_]*|file:/.+"
+        r"|vault:[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127})$",
         max_length=1024,
-        description="Where a secret is, never the secret itself: ${NAME}, env:NAME, file:/path; ${NAME:-} if optional.",
+        description="Where a secret is, never the secret itself: ${NAME}, env:NAME, file:/path, vault:NAME; ${NAME:-} "
+        "if optional.",
         examples=["${OPENAI_API_KEY}"],
         extra_json_schema={"x-secret": True},
     ),

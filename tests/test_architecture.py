@@ -16,6 +16,7 @@ ROWS = """
     server cases
     engine
     render policy
+    lint
     shape
     link graph
     gateway stages scrape importing
@@ -30,7 +31,7 @@ ROWS = """
 LIBRARIES = {
     "aiohttp": "engine/upstream.py",
     "cronsim": "schedule.py",
-    "cryptography": "identity/jwt.py",
+    "cryptography": ("identity/jwt.py", "identity/vault.py"),
     "granian": "listen.py",
     "httpx": ("cli/demo.py", "identity/jwks.py", "scrape/fetch.py"),
     "jmespath": "scrape/select.py",
@@ -38,7 +39,7 @@ LIBRARIES = {
     "jwt": "identity/jwt.py",
     "litestar": "server/",
     "msgspec": "",
-    "parsel": "scrape/select.py",
+    "parsel": ("scrape/select.py", "scrape/learn/"),
     "prometheus_client": "engine/metrics.py",
     "protego": "scrape/fetch.py",
     "sqlite_utils": "stores/database.py",

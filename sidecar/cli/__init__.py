@@ -20,7 +20,9 @@ VERBS = {
     "show": "the configuration as the gateway understands it",
     "models": "the models a policy may use",
     "scrape": "bring the registry up to date from the providers' price pages, or read a saved one",
+    "registry": "models.json: what changed, what it was, and back to that",
     "keys": "gateway keys: create, list, revoke, rotate",
+    "vault": "providers' keys, encrypted: set, list, rotate, remove",
     "ledger": "past rows at today's prices: `sidecar ledger reprice`",
     "schema": "write or check the JSON Schemas in schemas/",
 }

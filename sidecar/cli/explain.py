@@ -15,6 +15,7 @@ from ..graph import Graph
 from ..identity.secrets import MissingError, resolve
 from ..scrape.explain import EXPLAIN as EXPLAIN_REASON
 from ..scrape.finding import Reason
+from ..spec import Secret
 from ..surfaces.base import Invalid
 from ..surfaces.openai_chat import OpenAIChat
 from .config import read
@@ -91,16 +92,20 @@ def _request(text: str) -> tuple[ChatRequest, bytes] | str:
 
 
 def _down(graph: Graph) -> dict[str, str]:
-    """Providers without a key in this environment; none when no provider has one (CI has no keys)."""
+    """Providers without a key in this environment; none when no provider has one (CI has no keys). What is in the
+    vault is taken to be there."""
     down: dict[str, str] = {}
     ready = 0
     for name, provider in graph.gateway.providers.items():
-        try:
-            if provider.api_key is not None:
-                resolve(provider.api_key, os.environ)
+        missing = []
+        for _, key in provider.every_key:
+            try:
+                resolve(key.secret, os.environ, Secret)
                 ready += 1
-        except MissingError as fault:
-            down[name] = f"no key: {fault}"
+            except MissingError as fault:
+                missing.append(str(fault))
+        if missing and len(missing) == len(provider.every_key):
+            down[name] = f"no key: {'; '.join(missing)}"
     if down and not ready:
         sys.stderr.write("note: no provider has a key here; explained as if all had one\n")
         return {}

@@ -13,7 +13,7 @@ from ..config.codes import Code
 from ..engine.callers import key_digest
 from ..gateway import Gateway
 from ..identity.jwt import WeakKeyError
-from ..identity.secrets import MissingError
+from ..identity.secrets import MissingError, resolve
 from ..link import declared_keys
 from ..policy import Loaded, Policy
 from ..stages.keys import Key
@@ -51,7 +51,7 @@ class Home(Struct, frozen=True):
             return
         for linked, index, key in declared_keys([*self.policy.stages, *self.policy.parts]):
             try:
-                digest = key_digest(key, os.environ)
+                digest = key_digest(key, lambda reference: resolve(reference, os.environ))
             except (MissingError, WeakKeyError):
                 digest = None
             place = linked.place(("keys", index, "name"))

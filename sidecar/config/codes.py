@@ -1,6 +1,8 @@
-"""The codes of all findings, each with the text that `sidecar explain CODE` prints."""
+"""The codes of all findings, each with the text that `sidecar explain CODE` prints; those of lints are in `lints`."""
 
 from enum import StrEnum
+
+from .lints import LINTS
 
 
 class Code(StrEnum):
@@ -21,6 +23,7 @@ class Code(StrEnum):
     KEY_ORIGIN = "key-origin"
     UNSET_SECRET = "unset-secret"
     WEAK_KEY = "weak-key"
+    VAULT_LOCKED = "vault-locked"
     BAD_CONDITION = "bad-condition"
     BAD_PATTERN = "bad-pattern"
     UNKNOWN_TIER = "unknown-tier"
@@ -37,6 +40,22 @@ class Code(StrEnum):
     GRAPH_LOOP = "graph-loop"
     DEAD_NODE = "dead-node"
     REGISTRY_FALLBACK = "registry-fallback"
+    DEAD_RULE = "dead-rule"
+    SHADOWED_RULE = "shadowed-rule"
+    OVERLAPPING_RULES = "overlapping-rules"
+    NO_DEFAULT = "no-default"
+    LOST_CAPABILITY = "lost-capability"
+    SMALLER_CONTEXT = "smaller-context"
+    SAME_PROVIDER = "same-provider"
+    SLOW_CHAIN = "slow-chain"
+    UNPRICED_MODEL = "unpriced-model"
+    RETIRED_MODEL = "retired-model"
+    LOW_BUDGET = "low-budget"
+    IDLE_WEIGHT = "idle-weight"
+    SHARED_CACHE = "shared-cache"
+    PLAIN_SECRET = "plain-secret"
+    SLOW_PATTERN = "slow-pattern"
+    UNUSED_ALLOW = "unused-allow"
 
 
 EXPLAIN: dict[Code, str] = {
@@ -124,7 +143,8 @@ Two things that are told apart by their name have the same one: stages, rules, k
     - name: code      # which one did the trace mean?
 """,
     Code.KEY_ORIGIN: """\
-A gateway key is either a hash or a reference to a secret, never both, never neither, never the key itself.
+A gateway key is either a hash or a reference to a secret, never both, never neither, never the key itself. A provider
+has either `api_key`, or `keys` when it has several.
 
     - name: app
       hash: sha256:5f1c...        # printed by `sidecar keys create app --git`
@@ -140,6 +160,14 @@ configuration is refused rather than served with fewer keys.
     Code.WEAK_KEY: """\
 A gateway key or an admin key has fewer than 16 characters and could be guessed. `sidecar keys create NAME` makes one
 that cannot.
+""",
+    Code.VAULT_LOCKED: """\
+A secret is in the vault, which cannot be read: SIDECAR_ENCRYPTION_KEY is not set, is no Fernet key, or is not the one
+that the secret was encrypted with. Rather than to serve without its keys, the gateway does not start.
+
+    export SIDECAR_ENCRYPTION_KEY=$(sidecar vault key)     # once; keep it where the gateway finds it again
+    sidecar vault set openai                               # reads the secret from standard input
+    sidecar vault list                                     # which secrets this encryption key opens
 """,
     Code.BAD_CONDITION: """\
 A condition is not a CEL expression over the request's features, or does not yield true or false.
@@ -212,4 +240,5 @@ Nothing leads to this stage, so it never runs. A second stage of a kind is reach
     Code.REGISTRY_FALLBACK: """\
 models.json could not be used; its backup or the bundled one stands in until it is mended.
 """,
+    **{Code(code): text for code, text in LINTS.items()},
 }

@@ -18,7 +18,8 @@ _TAB = "    "
 _COLORS = {Severity.ERROR: "1;31", Severity.WARNING: "1;33"}
 # A field whose name says secret, with a value that is not a reference to one.
 _SECRET = re.compile(
-    r"(?i)(?:api[_-]?key|secret|passw(?:or)?d|token)[\"']?\s*:\s+(?!\$\{|env:|file:|[\"']\$\{)(?P<value>\S.*)"
+    r"(?i)(?:api[_-]?key|secret|passw(?:or)?d|(?<!first_)token)[\"']?\s*:\s+"
+    r"(?![\"']?(?:\$\{|env:|file:|vault:))(?P<value>\S.*)"
 )
 
 

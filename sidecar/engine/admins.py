@@ -7,7 +7,7 @@ from ..config.diagnostic import Diagnostic
 from ..gateway import AdminKey
 from ..identity.admins import Admin, Admins
 from ..identity.keys import digest
-from ..identity.secrets import MissingError, resolve
+from ..identity.secrets import MissingError, Resolve
 from ..policy import Policy
 from ..spec import seconds
 from .callers import MIN_KEY
@@ -16,7 +16,9 @@ VARIABLE = "SIDECAR_ADMIN_KEY"
 """The one admin key of a gateway whose document names none."""
 
 
-def admins(policy: Policy, environ: Mapping[str, str], callers: Collection[bytes]) -> tuple[Admins, list[Diagnostic]]:
+def admins(
+    policy: Policy, read: Resolve, environ: Mapping[str, str], callers: Collection[bytes]
+) -> tuple[Admins, list[Diagnostic]]:
     """Who may use the admin API; and what is wrong with their secrets. `callers` are the digests of gateway keys: a
     key is for one of both."""
     spec, linked = policy.gateway.spec.admin, policy.gateway
@@ -26,7 +28,7 @@ def admins(policy: Policy, environ: Mapping[str, str], callers: Collection[bytes
     for index, key in enumerate(keys):
         path = ("admin", "keys", index, "secret" if key.secret else "hash") if spec.keys else ()
         try:
-            admin = _admin(key, environ)
+            admin = _admin(key, read)
         except MissingError as fault:
             findings.append(linked.finding(path, Code.UNSET_SECRET, f"admin key `{key.name}`: {fault}"))
             continue
@@ -48,11 +50,11 @@ def _from(environ: Mapping[str, str]) -> tuple[AdminKey, ...]:
     return (AdminKey("environment", secret=f"env:{VARIABLE}"),) if written else ()
 
 
-def _admin(key: AdminKey, environ: Mapping[str, str]) -> Admin | None:
+def _admin(key: AdminKey, read: Resolve) -> Admin | None:
     """The key with its digest; None when it is too short. Raises MissingError."""
     if key.hash is not None:
         return Admin(key.name, key.role, bytes.fromhex(key.hash.removeprefix("sha256:")))
-    secret = resolve(key.secret or "", environ)
+    secret = read(key.secret or "")
     if secret is None:
         raise MissingError("an admin key cannot be absent")
     text = secret.reveal()

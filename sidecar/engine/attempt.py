@@ -16,6 +16,7 @@ from ..chat import ChatRequest, Completion, Delta, Failure, FailureKind, Usage, 
 from ..features import estimate
 from ..providers.base import StreamReader
 from .failures import BLAMELESS, RESTS
+from .keyring import FAULTS as KEYS
 from .route import Live, Route
 from .upstream import (
     FAULTS,
@@ -169,12 +170,21 @@ class Attempt:
         self.failure = told
         self.close()
         health, model = self._errand.live.state.health, self.route.model.id
-        if told.kind in BLAMELESS:
+        if told.kind in BLAMELESS or self._key_is_to_blame(told):
             health.released(model, self._ticket)
         else:
             pause = told.retry_after if told.kind in RESTS else None
             health.failed(model, f"{told.kind.value} at the last try", time(), pause, self._ticket)
         return told
+
+    def _key_is_to_blame(self, failure: Failure) -> bool:
+        """Whether a failure says something of one of several keys, and nothing of the model."""
+        route = self.route
+        if route.ring is None or failure.kind not in KEYS:
+            return False
+        if route.key is not None:
+            route.ring.refused(route.key, route.model.id, failure, time())
+        return True
 
     def _metered(self) -> Failure | None:
         """Enter every meter of the call, or none: those before the one that refuses are left again."""

@@ -1,13 +1,11 @@
 """Who may call, as the policy says it: gateway keys and issuers with their secrets read. Part of the open step."""
 
-from collections.abc import Mapping
-
 from ..config.codes import Code
 from ..config.diagnostic import Diagnostic
 from ..identity.jwks import RemoteKeySets, Source
 from ..identity.jwt import ANYBODY, Issuer, KeySet, Tokens, UnfitKeyError, WeakKeyError, public_key, secret_key
 from ..identity.keys import digest
-from ..identity.secrets import MissingError, resolve
+from ..identity.secrets import LockedError, MissingError, Resolve
 from ..link import declared_keys
 from ..policy import Policy
 from ..spec import seconds
@@ -19,16 +17,16 @@ MIN_KEY = 16
 """Characters of a gateway key: shorter ones can be guessed."""
 
 
-def gateway_keys(policy: Policy, environ: Mapping[str, str]) -> tuple[dict[bytes, Principal], list[Diagnostic]]:
+def gateway_keys(policy: Policy, resolve: Resolve) -> tuple[dict[bytes, Principal], list[Diagnostic]]:
     """The keys that stand in the policy, by digest; and what is wrong with their secrets."""
     keys: dict[bytes, Principal] = {}
     findings: list[Diagnostic] = []
     for linked, index, key in declared_keys([*policy.stages, *policy.parts]):
         path = ("keys", index, "secret" if key.hash is None else "hash")
         try:
-            found = key_digest(key, environ)
+            found = key_digest(key, resolve)
         except MissingError as fault:
-            findings.append(linked.finding(path, Code.UNSET_SECRET, f"key `{key.name}`: {fault}"))
+            findings.append(linked.finding(path, _code(fault), f"key `{key.name}`: {fault}"))
             continue
         except WeakKeyError as fault:
             findings.append(linked.finding(path, Code.WEAK_KEY, str(fault)))
@@ -41,12 +39,12 @@ def gateway_keys(policy: Policy, environ: Mapping[str, str]) -> tuple[dict[bytes
     return keys, findings
 
 
-def key_digest(key: Key, environ: Mapping[str, str]) -> bytes | None:
+def key_digest(key: Key, resolve: Resolve) -> bytes | None:
     """What a key of the policy is looked up by; None when its secret may be absent and is. Raises MissingError, and
     WeakKeyError for a secret that could be guessed."""
     if key.hash is not None:
         return bytes.fromhex(key.hash.removeprefix("sha256:"))
-    secret = resolve(key.secret or "", environ)
+    secret = resolve(key.secret or "")
     if secret is None:
         return None
     if len(secret.reveal()) < MIN_KEY:
@@ -55,7 +53,7 @@ def key_digest(key: Key, environ: Mapping[str, str]) -> bytes | None:
 
 
 def tokens(
-    policy: Policy, environ: Mapping[str, str], remote: RemoteKeySets
+    policy: Policy, resolve: Resolve, remote: RemoteKeySets
 ) -> tuple[Tokens[Principal] | None, list[Diagnostic]]:
     """All issuers of the policy with their keys; None when it names none."""
     issuers: dict[str, Issuer[Principal]] = {}
@@ -68,9 +66,9 @@ def tokens(
             named = True
             path: tuple[str | int, ...] = ("jwt", index, *jwt.sources)
             try:
-                keys = _keys(jwt, environ, remote)
+                keys = _keys(jwt, resolve, remote)
             except MissingError as fault:
-                findings.append(linked.finding(path, Code.UNSET_SECRET, f"issuer `{jwt.name}`: {fault}"))
+                findings.append(linked.finding(path, _code(fault), f"issuer `{jwt.name}`: {fault}"))
                 continue
             except UnfitKeyError as fault:
                 code = Code.WEAK_KEY if isinstance(fault, WeakKeyError) else Code.BAD_VALUE
@@ -88,12 +86,16 @@ def tokens(
     return Tokens(issuers) if named else None, findings
 
 
-def _keys(jwt: JWT, environ: Mapping[str, str], remote: RemoteKeySets) -> KeySet | None:
+def _code(fault: MissingError) -> Code:
+    return Code.VAULT_LOCKED if isinstance(fault, LockedError) else Code.UNSET_SECRET
+
+
+def _keys(jwt: JWT, resolve: Resolve, remote: RemoteKeySets) -> KeySet | None:
     """The keys of an issuer; None when its secret may be absent and is. Raises MissingError and UnfitKeyError."""
     if jwt.jwks_url is not None:
         lasting = seconds(jwt.jwks_refresh), seconds(jwt.jwks_grace)
         return remote.get(Source(jwt.jwks_url, jwt.jwks_ca, jwt.jwks_token, *lasting))
-    secret = resolve(jwt.secret or jwt.public_key or "", environ)
+    secret = resolve(jwt.secret or jwt.public_key or "")
     if secret is None:
         return None
     key = secret_key(secret) if jwt.secret is not None else public_key(secret.reveal())

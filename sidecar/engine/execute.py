@@ -5,11 +5,14 @@ after the first content token nothing is tried again (docs/stream-contract.md).
 """
 
 import asyncio
+from collections.abc import Collection
 from math import inf
+from time import time
 
 from ..chat import Completion, Failure, FailureKind
 from ..registry.index import Model
 from .attempt import Attempt, Errand
+from .keyring import FAULTS, Key
 from .retry import retried
 from .route import Route
 from .watch import TICK, Watch
@@ -50,11 +53,11 @@ class Execution:
             route = live.routes[model.id]
             if plan.hedge is not None and chain:
                 tried = await self._hedged(route, plan.hedge)
-            elif route.gate is None:  # the usual way, without a step between
+            elif route.gate is None and route.ring is None:  # the usual way, without a step between
                 tried = await self._begin(route, self.watch).run()
             else:
                 tried = await self._try(route)
-            if tried is not None and plan.retries and tried.kind in plan.retry and self.attempts[-1].route is route:
+            if tried is not None and plan.retries and tried.kind in plan.retry and self._asked(route):
                 tried = await retried(tried, lambda to=route: self._try(to), plan, self._worth)  # type: ignore[misc]
             if tried is None:
                 return None
@@ -72,17 +75,38 @@ class Execution:
     async def _try(self, route: Route) -> Failure | None:
         """One attempt, when the provider has a place for it."""
         attempt = await self._admitted(route, self.watch)
-        return attempt if isinstance(attempt, Failure) else await attempt.run()
+        return attempt if isinstance(attempt, Failure) else (await self._run(attempt))[1]
 
-    async def _admitted(self, route: Route, watch: Watch) -> Attempt | Failure:
-        """An attempt that holds a place at its provider; or it failed because there is none."""
+    async def _run(self, attempt: Attempt) -> tuple[Attempt, Failure | None]:
+        """Run it; where its key is refused, another of the provider's keys is tried at once. The last attempt, and
+        what came of it."""
+        ring, model = attempt.route.ring, attempt.route.model.id
+        if ring is None:
+            return attempt, await attempt.run()
+        tenant, tried = self.errand.call.features.tenant, set[Key]()
+        while attempt.route.key is not None:
+            failure = await attempt.run()
+            tried.add(attempt.route.key)
+            if failure is None or failure.kind not in FAULTS or attempt.watch.over:
+                return attempt, failure
+            if not ring.has_another(tenant, model, time(), tried):
+                return attempt, failure
+            admitted = await self._admitted(self.errand.live.routes[model], attempt.watch, tried)
+            if isinstance(admitted, Failure):
+                return self.attempts[-1], admitted
+            attempt = admitted
+        return attempt, attempt.fail(ring.failure(tenant, model, time()))
+
+    async def _admitted(self, route: Route, watch: Watch, but: Collection[Key] = ()) -> Attempt | Failure:
+        """An attempt that holds a place at its provider, with a key other than `but`; or it failed because there is
+        no place."""
         gate = route.gate
         if gate is None or gate.enter_now():
-            return self._begin(route, watch)
+            return self._begin(route, watch, but)
         entered = await gate.enter(min(route.queue_wait, watch.remaining))
         # It may have been sent to rest meanwhile: who waited for it need not find out one by one.
         if entered and not (self._chain and route.model.id in self.errand.live.state.health.down):
-            return self._begin(route, watch)
+            return self._begin(route, watch, but)
         if entered:
             gate.leave()
         attempt = self._begin(route, watch)
@@ -91,10 +115,17 @@ class Execution:
             return attempt.fail(Failure(FailureKind.TOTAL_TIMEOUT, f"no place within {watch.total:g} s"))
         return attempt.fail(Failure(FailureKind.SATURATED, "all of its places are taken", retry_after=1.0))
 
-    def _begin(self, route: Route, watch: Watch) -> Attempt:
+    def _begin(self, route: Route, watch: Watch, but: Collection[Key] = ()) -> Attempt:
+        if route.ring is not None:
+            key = route.ring.take(self.errand.call.features.tenant, route.model.id, time(), but)
+            route = route if key is None else route.keyed[key]
         attempt = Attempt(self.errand, route, len(self.attempts) + 1, watch)
         self.attempts.append(attempt)
         return attempt
+
+    def _asked(self, route: Route) -> bool:
+        """Whether the last attempt was one of this model."""
+        return self.attempts[-1].route.model is route.model
 
     def _hopeless(self, model: Model, failure: Failure) -> bool:
         """Whether a further model of the chain need not be asked: it rests, or its window is no larger either."""
@@ -160,9 +191,11 @@ class Execution:
                 return self.attempts[-1], attempt
             attempt.watch = watch
             try:
-                return attempt, await attempt.run()
+                return await self._run(attempt)
             except asyncio.CancelledError:
-                attempt.fail(_SLOWER)
+                for begun in self.attempts:
+                    if begun.watch is watch and not begun.ended:
+                        begun.fail(_SLOWER)
                 raise
         finally:
             watch.until = inf

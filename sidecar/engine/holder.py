@@ -50,6 +50,11 @@ class Holder:
         self.log("info", "reload", {"outcome": "loaded", "policy": live.graph.short_hash})
         return self.last
 
+    def renew(self, live: Live) -> None:
+        """Serve with the same policy, opened anew with other secrets. What was said of the files stays."""
+        self.current = live
+        self.log("info", "vault", {"outcome": "reopened", "policy": live.graph.short_hash})
+
     def refuse(self, text: str) -> Reload:
         """Keep what serves, and be loud about it."""
         self.last = Reload(Outcome.REFUSED, self._clock(), text, self.current.graph.short_hash)

@@ -1,7 +1,9 @@
 """The open step: secrets read, stores made or taken over, providers made ready. The only step that does I/O."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from time import time
+from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -10,8 +12,10 @@ from ..config.diagnostic import Diagnostic
 from ..gateway import Provider
 from ..graph import Graph
 from ..identity.jwks import RemoteKeys, RemoteKeySets
-from ..identity.secrets import MissingError, resolve
-from ..policy import Policy
+from ..identity.jwt import Tokens
+from ..identity.secrets import resolve
+from ..identity.vault import Vault
+from ..policy import Loaded, Policy
 from ..providers import ADAPTERS
 from ..providers.base import Target
 from ..registry.index import Model
@@ -19,14 +23,17 @@ from ..spec import Secret, byte_count, seconds
 from ..stages.budget import Budget
 from ..stages.cache import Cache
 from ..stages.fallback import Fallback
-from ..stores.base import State
+from ..stores.base import Principal, State
 from ..stores.budgets import Accounts, Terms
 from ..stores.gate import Gate
 from ..stores.health import BreakerPlan, LiveHealth
 from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
+from .access import Access, Remembered, read_access
 from .admins import admins
 from .callers import gateway_keys, tokens
+from .keyring import Report
 from .retry import Allowance
+from .rollout import rollout
 from .route import Live, Route
 
 
@@ -39,6 +46,10 @@ class Stores(Struct):
     gates: dict[str, Gate] = field(default_factory=dict)
     keys: MemoryKeys = field(default_factory=MemoryKeys)
     key_sets: RemoteKeySets = field(default_factory=RemoteKeySets)
+    database: Path | None = None
+    vault: Vault = field(default_factory=lambda: Vault({}, {}))
+    rests: Remembered = field(default_factory=dict)
+    report: Report | None = None
     budgets: Accounts = field(default_factory=Accounts)
     cache: MemoryCache | None = None
     cache_settings: tuple[int, str] | None = None
@@ -58,6 +69,23 @@ class Stores(Struct):
             gate = self.gates[name] = Gate(provider.concurrency, provider.queue)
         gate.resize(provider.concurrency, provider.queue)
         return gate
+
+    def tell(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        """A line for the log, once there is one."""
+        if self.report is not None:
+            self.report(level, event, fields)
+
+    def state(self, graph: Graph, issued: Tokens[Principal] | None, access: Access) -> State:
+        """What decisions under this graph read."""
+        return State(
+            counters=self.counters,
+            cache=self.cache_for(next((spec for spec in graph.stages if isinstance(spec, Cache)), Cache())),
+            health=self.health,
+            keys=self.keys,
+            tokens=issued,
+            closed=access.closed,
+            budgets=self.budgets,
+        )
 
     def adopt(self, spec: Fallback) -> None:
         """Take over the bounds on retries and the breakers' settings."""
@@ -86,35 +114,42 @@ def terms(*graphs: Graph) -> list[Terms]:
     return list(found.values())
 
 
-def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[str, str]) -> Live | list[Diagnostic]:
-    """The graph with all it needs to serve; or why it cannot. Nothing in use is touched until it all worked."""
-    keys, findings = gateway_keys(policy, environ)
-    issued, faults = tokens(policy, environ, stores.key_sets)
+def open_loaded(loaded: Loaded, stores: Stores, environ: Mapping[str, str]) -> Live | list[Diagnostic]:
+    """A configuration that was read, ready to serve, with those of its policies on trial that can be used; or why it
+    cannot be opened."""
+    if loaded.policy is None or loaded.graph is None:
+        raise ValueError("a refused configuration cannot be opened")
+    return open_graph(loaded.policy, loaded.graph, stores, environ, loaded.beside)
+
+
+def open_graph(
+    policy: Policy, graph: Graph, stores: Stores, environ: Mapping[str, str], beside: Mapping[str, Graph] | None = None
+) -> Live | list[Diagnostic]:
+    """The graph with all it needs to serve; or why it cannot. Nothing in use is touched until it all worked. `beside`
+    are the graphs on trial, by the field of `rollout` that names them."""
+
+    def read(reference: str) -> Secret | None:
+        return resolve(reference, environ, stores.vault.secret)
+
+    keys, findings = gateway_keys(policy, read)
+    issued, faults = tokens(policy, read, stores.key_sets)
     findings += faults
-    found, faults = admins(policy, environ, keys)
+    found, faults = admins(policy, read, environ, keys)
     findings += faults
+    access = read_access(policy.gateway, read, stores.rests, stores.tell)
+    findings += access.findings
     if findings:
         return findings
-    secrets, unready = _provider_keys(graph.gateway.providers, environ)
-    routes = _routes(graph, secrets, stores)
+    routes = _routes(graph, access, stores)
     stores.keys.declare(keys)
     stores.adopt(next((spec for spec in graph.stages if isinstance(spec, Fallback)), Fallback()))
-    stores.health.providers(unready)
+    stores.health.providers(access.unready)
     issuers = issued.issuers.values() if issued is not None else ()
     stores.key_sets.use([issuer.keys for issuer in issuers if isinstance(issuer.keys, RemoteKeys)])
-    caches = [spec for spec in graph.stages if isinstance(spec, Cache)]
     limits = graph.gateway.limits
-    state = State(
-        counters=stores.counters,
-        cache=stores.cache_for(caches[0] if caches else Cache()),
-        health=stores.health,
-        keys=stores.keys,
-        tokens=issued,
-        budgets=stores.budgets,
-    )
-    return Live(
+    live = Live(
         graph=graph,
-        state=state,
+        state=stores.state(graph, issued, access),
         routes=routes,
         allowance=stores.allowance,
         body_limit=byte_count(limits.body),
@@ -122,61 +157,50 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
         body_timeout=seconds(limits.body_timeout),
         running_limit=limits.running,
         opened=time(),
+        keys=access.in_use,
         admins=found,
-        policy_header=(b"x-sidecar-policy", graph.short_hash.encode()),
+        policy_header=policy_header(graph),
     )
+    # On trial is how requests are decided: who may call, what is stored, and what bounds retries stay those in use.
+    opened = {
+        role: replace(live, graph=other, routes=_routes(other, access, stores), policy_header=policy_header(other))
+        for role, other in (beside or {}).items()
+    }
+    return replace(live, rollout=rollout(graph, opened)) if opened else live
 
 
-def open_candidate(live: Live, graph: Graph, stores: Stores, environ: Mapping[str, str]) -> Live:
-    """A policy on trial, opened beside the one in use. It has its own models, for it may override the registry; who may
-    call, what is stored, and what bounds retries stay those in use."""
-    secrets, _ = _provider_keys(graph.gateway.providers, environ)
-    header = (b"x-sidecar-policy", graph.short_hash.encode())
-    return replace(live, graph=graph, routes=_routes(graph, secrets, stores), policy_header=header)
+def policy_header(graph: Graph) -> tuple[bytes, bytes]:
+    """What tells on every response under which policy it was decided."""
+    return b"x-sidecar-policy", graph.short_hash.encode()
 
 
-def _routes(graph: Graph, secrets: Mapping[str, Secret | None], stores: Stores) -> dict[str, Route]:
+def _routes(graph: Graph, access: Access, stores: Stores) -> dict[str, Route]:
     """Every model of a provider that may be asked."""
     providers = graph.gateway.providers
     gates = {
         name: stores.gate_for(name, provider) if provider.concurrency else None for name, provider in providers.items()
     }
     return {
-        m.id: _route(m, providers[m.provider], secrets, gates[m.provider])
+        m.id: _route(m, providers[m.provider], access, gates[m.provider])
         for m in graph.registry
-        if m.provider in secrets
+        if m.provider in access.secrets
     }
 
 
-def _provider_keys(
-    providers: Mapping[str, Provider], environ: Mapping[str, str]
-) -> tuple[dict[str, Secret | None], dict[str, str]]:
-    """Each provider's key, and why a provider cannot be used. A missing key is no fault of the configuration."""
-    secrets: dict[str, Secret | None] = {}
-    unready: dict[str, str] = {}
-    for name, provider in providers.items():
-        if not provider.enabled:
-            continue
-        secrets[name] = None
-        if provider.api_key is None:
-            continue
-        try:
-            secrets[name] = resolve(provider.api_key, environ)
-        except MissingError as fault:
-            unready[name] = f"no key: {fault}"
-    return secrets, unready
-
-
-def _route(model: Model, provider: Provider, secrets: Mapping[str, Secret | None], gate: Gate | None) -> Route:
-    adapter = ADAPTERS[provider.protocol]
+def _route(model: Model, provider: Provider, access: Access, gate: Gate | None) -> Route:
     target = Target(
         model=model.upstream,
         base_url=provider.url.rstrip("/"),
-        key=secrets[model.provider],
+        key=access.secrets[model.provider],
         headers=provider.headers,
         capabilities=model.capabilities,
         rejects=model.rejects,
         max_output=model.max_output,
         tools_effort=model.tools_effort,
     )
-    return Route(model, model.provider, adapter, target, gate, seconds(provider.queue_wait))
+    ring = access.rings.get(model.provider)
+    route = Route(model, model.provider, ADAPTERS[provider.protocol], target, gate, seconds(provider.queue_wait), ring)
+    if ring is None:
+        return route
+    keyed = {key: replace(route, target=replace(target, key=key.secret), key=key) for key in ring.keys}
+    return replace(route, keyed=keyed)

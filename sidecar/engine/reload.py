@@ -2,12 +2,14 @@
 
 Folders and not files, because editors and Kubernetes replace files (a ConfigMap swaps its `..data` link). The same
 policy again is no reload. A refused edit changes nothing and is loud.
+
+Secrets in the vault change without a file: then the policy in use is opened anew.
 """
 
 import asyncio
 import gc
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +17,14 @@ from time import time
 
 from watchfiles import Change, awatch
 
+from ..config.diagnostic import Diagnostic
 from ..graph import Graph
+from ..identity.vault import Vault
 from ..policy import Loaded, load
-from .holder import Holder, Reload
-from .open import Stores, terms
-from .rollout import open_loaded
+from ..stores.provider_keys import ProviderKeys
+from .holder import Holder
+from .open import Stores, open_loaded, terms
+from .route import Live
 
 DEBOUNCE_MS = 200
 TICK_MS = 30_000
@@ -28,21 +33,25 @@ _SUFFIXES = (".yaml", ".yml", ".json", ".bak")
 
 
 class Reloader:
-    """Watches what the configuration was read from, for as long as `run` runs."""
+    """Watches what the configuration was read from, for as long as `run` runs. `loaded` is what serves."""
 
-    def __init__(
-        self, entry: Path, holder: Holder, stores: Stores, environ: Mapping[str, str], files: Iterable[str]
-    ) -> None:
-        self.files = tuple(files)
-        """What the policy in use was read from."""
+    def __init__(self, entry: Path, loaded: Loaded, holder: Holder, stores: Stores, environ: Mapping[str, str]) -> None:
         self.last = holder.last
         """How the last reading ended, whether it changed anything or not."""
         self._entry = entry
+        self._loaded = loaded
         self._holder = holder
         self._stores = stores
         self._environ = environ
         self._stop = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._stale = False
+        """Whether what serves was opened with secrets that are not those of the vault any more."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What the policy in use was read from."""
+        return tuple(self._loaded.sources.texts)
 
     async def run(self, folders: frozenset[Path]) -> None:
         """Watch until `stop`. The folders watched follow what the configuration includes, and what is put in their
@@ -71,15 +80,32 @@ class Reloader:
         """Read everything again; swap, refuse, or leave alone. Returns the folders to watch. Who comes meanwhile waits:
         what was read first must not take the place of what was read last."""
         async with self._turn:
-            loaded = await asyncio.to_thread(load, self._entry, self._environ, strict=True)
-            self._holder.read_registry(loaded.registry_problem)
-            if loaded.graph is None:
-                self.last = self._holder.refuse(loaded.text)
-            elif self._same(loaded.graph, loaded):
-                self.last = self._holder.unchanged(loaded.left_out)
-            else:
-                self.last = await self._open(loaded)
-            return loaded.folders
+            return await self._reload()
+
+    async def reopen(self) -> None:
+        """The vault has changed: serve with what is in it now; when that cannot be, go on as before and be loud."""
+        async with self._turn:
+            refused = await self._open(self._loaded)
+            if refused is not None:
+                self._stale = True
+                self._holder.refuse(refused)
+            elif self._stale:
+                self._stale = False
+                await self._reload()  # the last word was of the vault: what is to be said of the files?
+
+    async def _reload(self) -> frozenset[Path]:
+        loaded = await asyncio.to_thread(load, self._entry, self._environ, strict=True)
+        self._holder.read_registry(loaded.registry_problem)
+        if loaded.graph is None:
+            self.last = self._holder.refuse(loaded.text)
+        elif self._same(loaded.graph, loaded) and not self._stale:
+            self.last = self._holder.unchanged(loaded.left_out)
+        elif (refused := await self._open(loaded)) is not None:
+            self.last = self._holder.refuse(refused)
+        else:
+            self._stale = False
+            self.last = self._holder.last
+        return loaded.folders
 
     def _same(self, graph: Graph, loaded: Loaded) -> bool:
         """The same policies and models, on the same day: prices are valid from a day on."""
@@ -100,26 +126,46 @@ class Reloader:
         """End `run`."""
         self._stop.set()
 
-    async def _open(self, loaded: Loaded) -> Reload:
-        budgets, serving = self._stores.budgets, terms(*loaded.serving)
+    async def _open(self, loaded: Loaded) -> str | None:
+        """Serve with what was loaded, what the vault holds and what was spent; or why that cannot be."""
+        budgets, before, serving = self._stores.budgets, self._stores.vault, terms(*loaded.serving)
+        problem = await read_vault(self._stores, self._environ)
+        if problem is not None:
+            return problem
         try:
             await budgets.recall(serving, time())
         except sqlite3.Error as fault:
+            live: Live | list[Diagnostic] | str = f"what budgets have spent cannot be read: {fault}\n"
+        else:
+            live = open_loaded(loaded, self._stores, self._environ)
+        if not isinstance(live, Live):
+            self._stores.vault = before
             budgets.abandon()
-            return self._holder.refuse(f"what budgets have spent cannot be read: {fault}\n")
-        live = open_loaded(loaded, self._stores, self._environ)
-        if isinstance(live, list):
-            budgets.abandon()
-            return self._holder.refuse(loaded.render(live))
+            return live if isinstance(live, str) else loaded.render(live)
         budgets.adopt(serving)
-        self.files = tuple(loaded.sources.texts)
-        swapped = self._holder.swap(live, loaded.text + loaded.candidates_text)
-        if loaded.left_out is not None:
-            swapped = self._holder.left_out(loaded.left_out)
+        if loaded is self._loaded:
+            self._holder.renew(live)
+        else:
+            self._loaded = loaded
+            self._holder.swap(live, loaded.text + loaded.candidates_text)
+            if loaded.left_out is not None:
+                self._holder.left_out(loaded.left_out)
         # What was replaced, and what reading the files left, refers to itself in circles: at the collector's own
         # pace, set for requests, it would stay for hours.
         gc.collect()
-        return swapped
+        return None
+
+
+async def read_vault(stores: Stores, environ: Mapping[str, str]) -> str | None:
+    """Take over what the vault holds now; or why it cannot be read."""
+    if stores.database is None:
+        return None
+    try:
+        rows = await asyncio.to_thread(ProviderKeys(stores.database).rows)
+    except (OSError, sqlite3.Error) as fault:
+        return f"the vault in {stores.database} cannot be read: {fault}\n"
+    stores.vault = Vault({row.name: row.sealed for row in rows}, environ)
+    return None
 
 
 def _concerns_us(change: Change, path: str) -> bool:

@@ -11,12 +11,10 @@ from msgspec.structs import replace
 
 from ..call import Call
 from ..conditions import Condition, FirstMatch
-from ..config.diagnostic import Diagnostic
+from ..gateway import Rollout as Spec
 from ..graph import Graph
-from ..policy import Loaded
 from ..stages.authenticate import Authenticate
 from ..stages.base import Run
-from .open import Stores, open_candidate, open_graph
 from .route import Canary, Live, Rollout, Shadow
 from .shadow import Shadows, unwalked
 from .walk import walk
@@ -58,8 +56,8 @@ def takes(canary: Canary, call: Call) -> bool:
 
 def on_trial(live: Live, call: Call, shadows: Shadows) -> tuple[Live, str]:
     """Take a call through the graph in use, or the canary's: which it was, and the end it came to."""
-    rollout = live.rollout or _NOTHING
-    canary, shadow = rollout.canary, rollout.shadow
+    trial = live.rollout or _NOTHING
+    canary, shadow = trial.canary, trial.shadow
     if canary is not None and takes(canary, call):
         return canary.live, walk(canary.live.graph, call)
     if shadow is None or place("shadow", "request", call.id) >= shadow.threshold:
@@ -70,20 +68,9 @@ def on_trial(live: Live, call: Call, shadows: Shadows) -> tuple[Live, str]:
     return live, end
 
 
-def open_loaded(loaded: Loaded, stores: Stores, environ: Mapping[str, str]) -> Live | list[Diagnostic]:
-    """A configuration that was read, ready to serve, with those of its policies on trial that can be used; or why it
-    cannot be opened."""
-    if loaded.policy is None or loaded.graph is None:
-        raise ValueError("a refused configuration cannot be opened")
-    live = open_graph(loaded.policy, loaded.graph, stores, environ)
-    spec = loaded.graph.gateway.rollout
-    if isinstance(live, list) or spec is None:
-        return live
-    opened = {
-        role: open_candidate(live, one.graph, stores, environ)
-        for role, one in loaded.candidates.items()
-        if one.graph is not None
-    }
+def rollout(graph: Graph, opened: Mapping[str, Live]) -> Rollout:
+    """The `rollout` of the graph in use, with those of its candidates that could be opened."""
+    spec = graph.gateway.rollout or Spec()
     canary, shadow = None, None
     if spec.canary is not None and "canary" in opened:
         when = None if spec.canary.when is None else Condition(spec.canary.when)
@@ -92,11 +79,11 @@ def open_loaded(loaded: Loaded, stores: Stores, environ: Mapping[str, str]) -> L
             threshold=round(spec.canary.percent * PARTS / 100),
             salt=f"canary {spec.canary.salt}",
             when=None if when is None else FirstMatch([when], {}),
-            gates=_gates(live.graph) if when is not None and when.names & _IDENTITY else (),
+            gates=_gates(graph) if when is not None and when.names & _IDENTITY else (),
         )
     if spec.shadow is not None and "shadow" in opened:
         shadow = Shadow(opened["shadow"], round(spec.shadow.sample * PARTS / 100))
-    return replace(live, rollout=Rollout(canary, shadow)) if opened else live
+    return Rollout(canary, shadow)
 
 
 def _gates(graph: Graph) -> tuple[Run, ...]:

@@ -1,6 +1,6 @@
 """What the open step makes of a graph: providers with their keys, stores, and the pair that serves traffic."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -12,12 +12,17 @@ from ..registry.index import Model
 from ..stages.base import Run
 from ..stores.base import State
 from ..stores.gate import Gate
+from .access import KeyInUse
+from .keyring import Key, Ring
 from .retry import Allowance
 
 
 class Route(Struct, frozen=True):
     """One model at one provider, ready to be called. `gate` bounds the provider's calls at once; `queue_wait` is how
-    many seconds one waits for a place."""
+    many seconds one waits for a place.
+
+    Where the provider has a `ring` of keys, `keyed` has the same route with each of them, and `key` is which one.
+    """
 
     model: Model
     provider: str
@@ -25,6 +30,9 @@ class Route(Struct, frozen=True):
     target: Target
     gate: Gate | None = None
     queue_wait: float = 10.0
+    ring: Ring | None = None
+    key: Key | None = None
+    keyed: Mapping[Key, "Route"] = {}
 
 
 class Canary(Struct, frozen=True):
@@ -64,6 +72,7 @@ class Live(Struct, frozen=True):
     body_timeout: float
     running_limit: int
     opened: float
+    keys: Mapping[str, Sequence[KeyInUse]]
     admins: Admins
     policy_header: tuple[bytes, bytes]
     """`x-sidecar-policy`, which is on every response."""

@@ -21,6 +21,7 @@ from ..stores.base import Counter, Entry, Principal, Quota, State
 from ..stores.budgets import Account, Accounts, Terms
 from ..stores.health import LiveHealth
 from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
+from .access import only_for_tenants
 from .walk import walk
 
 LOOPBACK = "127.0.0.1"
@@ -71,7 +72,15 @@ def walk_once(graph: Graph, asked: Asked, world: World) -> tuple[Call, str]:
         health.learned(model, speed)
     keys = MemoryKeys({_DIGEST: caller} if isinstance(caller, Principal) else {})
     tokens = _Refusing(caller) if isinstance(caller, str) else None
-    state = State(_Counters(world.used), _cache(graph, asked, world), health, keys, tokens, budgets=_Spent(world.spent))
+    state = State(
+        counters=_Counters(world.used),
+        cache=_cache(graph, asked, world),
+        health=health,
+        keys=keys,
+        tokens=tokens,
+        budgets=_Spent(world.spent),
+        closed=_closed(graph),
+    )
     call = Call(
         id="explain",
         chat=asked.chat,
@@ -129,6 +138,12 @@ class _Spent(Accounts):
         if account is not None:
             account.spend(now, self._before.pop(terms.name, 0))
         return account
+
+
+def _closed(graph: Graph) -> dict[str, dict[str, str | None]]:
+    """Providers with keys for some tenants only; that these can be read is taken for granted."""
+    found = {name: only_for_tenants(provider) for name, provider in graph.gateway.providers.items()}
+    return {name: tenants for name, tenants in found.items() if tenants}
 
 
 class _Refusing:

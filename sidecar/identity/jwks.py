@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from .jwt import KeySet, UnfitKeyError, key_set
-from .secrets import MissingError, resolve
+from .secrets import MissingError, Resolve
 
 if TYPE_CHECKING:
     import httpx
@@ -85,7 +85,7 @@ class RemoteKeySets:
         self._new = {}
         self.changed.set()
 
-    async def run(self, environ: Mapping[str, str], report: Report) -> None:
+    async def run(self, resolve: Resolve, report: Report) -> None:
         """Keep every set in use up to date, until cancelled."""
         tasks: dict[RemoteKeys, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as group:
@@ -95,16 +95,16 @@ class RemoteKeySets:
                 for keys in tasks.keys() - used:
                     tasks.pop(keys).cancel()
                 for keys in used - tasks.keys():
-                    tasks[keys] = group.create_task(_keep(keys, environ, report))
+                    tasks[keys] = group.create_task(_keep(keys, resolve, report))
                 await self.changed.wait()
 
 
-async def _keep(keys: RemoteKeys, environ: Mapping[str, str], report: Report) -> None:
+async def _keep(keys: RemoteKeys, resolve: Resolve, report: Report) -> None:
     """Fetch one set again and again. What is wrong with it is told when that changes."""
     source, said, failed = keys.source, None, 0
     while True:
         keys.wanted.clear()
-        problem = await _refresh(keys, environ)
+        problem = await _refresh(keys, resolve)
         if problem != said:
             level = "info" if problem is None else "warning"
             report(level, "jwks", {"url": source.url, "problem": problem or "mended"})
@@ -125,11 +125,11 @@ async def _keep(keys: RemoteKeys, environ: Mapping[str, str], report: Report) ->
             continue
 
 
-async def _refresh(keys: RemoteKeys, environ: Mapping[str, str]) -> str | None:
+async def _refresh(keys: RemoteKeys, resolve: Resolve) -> str | None:
     """Fetch a set once; what went wrong, in words of our own."""
     try:
         async with asyncio.timeout(TIMEOUT):
-            keys.put(await _fetch(keys.source, environ), time())
+            keys.put(await _fetch(keys.source, resolve), time())
     except (MissingError, UnfitKeyError, _FetchError) as fault:
         return str(fault)
     except TimeoutError:
@@ -141,8 +141,8 @@ class _FetchError(Exception):
     """No key set came; the text says why."""
 
 
-async def _fetch(source: Source, environ: Mapping[str, str]) -> bytes:
-    client = await asyncio.to_thread(_client, source, environ)
+async def _fetch(source: Source, resolve: Resolve) -> bytes:
+    client = await asyncio.to_thread(_client, source, resolve)
     # Here, because it is 50 ms that a gateway without JWKS does not pay; the thread has loaded it by now.
     import httpx
 
@@ -162,13 +162,13 @@ async def _fetch(source: Source, environ: Mapping[str, str]) -> bytes:
     return b"".join(parts)
 
 
-def _client(source: Source, environ: Mapping[str, str]) -> "httpx.AsyncClient":
+def _client(source: Source, resolve: Resolve) -> "httpx.AsyncClient":
     """A client for one request. Made in a thread, for it reads files. Raises MissingError and _FetchError."""
     # Here, for the reason given above.
     import httpx
 
-    ca = None if source.ca is None else resolve(source.ca, environ)
-    token = None if source.token is None else resolve(source.token, environ)
+    ca = None if source.ca is None else resolve(source.ca)
+    token = None if source.token is None else resolve(source.token)
     try:
         context = ssl.create_default_context(cadata=None if ca is None else ca.reveal())
     except (ssl.SSLError, TypeError):  # the latter for a text that is not ASCII

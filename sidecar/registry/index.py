@@ -73,7 +73,7 @@ class Registry:
         self.models = tuple(compile_card(card, day) for card in self.cards)
         configured = None if providers is None else frozenset(providers)
         self.routable = tuple(
-            m for m in self.models if not _gone(m, day) and (configured is None or m.provider in configured)
+            m for m in self.models if not gone(m, day) and (configured is None or m.provider in configured)
         )
         found: dict[str, Model] = {}
         for card, model in zip(self.cards, self.models, strict=True):
@@ -126,5 +126,6 @@ def compile_card(card: ModelCard, day: date) -> Model:
     )
 
 
-def _gone(model: Model, day: date) -> bool:
+def gone(model: Model, day: date) -> bool:
+    """Whether its provider no longer serves it on this day."""
     return model.status == "retired" or (model.retires is not None and model.retires < day)

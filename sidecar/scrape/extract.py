@@ -143,7 +143,7 @@ def _columns(table: Table, header: tuple[str, ...]) -> Columns:
             continue
         at = [index for index, text in enumerate(header) if re.fullmatch(how.column, text)]
         which, of = how.nth or (1, 1)
-        if not at and how.optional:
+        if not at and how.optional and field != "id":
             continue
         if len(at) != of:
             said = "no column" if not at else f"{len(at)} columns"

@@ -35,7 +35,7 @@ def open_page(scraper: Scraper, data: bytes) -> tuple[Page, Source]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         raise QuarantineError(Reason.TRUNCATED, f"byte {fault.start} of the page is not UTF-8") from None
-    page = _page(text, scraper)
+    page = page_of(text, strict=any(source.type == "json" for source in scraper.sources))
     if wall := _WALL.search(page.titles):
         raise QuarantineError(Reason.WALL, f"`{page.titles[:80]}`: {wall[0].strip().lower()}")
     # A page's marks may be in an attribute, so they are looked for in what was served, not in what is seen.
@@ -56,12 +56,13 @@ def behind(page: Page, fault: QuarantineError) -> QuarantineError:
     return QuarantineError(Reason.WALL, f"{fault.message}; the page says `{wall[0].lower()}`")
 
 
-def _page(text: str, scraper: Scraper) -> Page:
+def page_of(text: str, *, strict: bool = False) -> Page:
+    """A text as the page that it looks like. `strict`: one that begins like JSON must be JSON, or QuarantineError."""
     if text.lstrip()[:1] in ("{", "["):
         try:
             return Page(text, "json")
         except (ValueError, RecursionError):
-            if any(source.type == "json" for source in scraper.sources):
+            if strict:
                 raise QuarantineError(Reason.TRUNCATED, "the page is not all of a JSON document") from None
     return Page(text, "html" if _MARKUP.match(text) else "markdown")
 

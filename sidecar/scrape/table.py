@@ -81,6 +81,13 @@ def markdown_grids(text: str, spec: Markdown) -> list[Grid]:
     return found
 
 
+def captions(text: str) -> Iterator[tuple[str, str]]:
+    """`(heading, caption)` of every table on a page: the line of text before it."""
+    for heading, start, lines in _sections(text):
+        for _, caption, _ in _tables(lines, start):
+            yield heading, plain(caption)
+
+
 def _chosen(tables: list[tuple[str, str, list[Line]]], section: str, spec: Markdown) -> list[Grid]:
     if spec.panes is not None:
         labels = [match[1] for match in re.finditer(spec.panes, section)] or [spec.first]

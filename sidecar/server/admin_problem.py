@@ -25,6 +25,7 @@ TITLES = {
     "not-found": "There is no such thing",
     "conflict": "It is there already",
     "too-many-failures": "Too many failed logins",
+    "registry": "The registry cannot be written",
     "ledger": "The database cannot be read",
     "internal": "A fault of the gateway",
 }

@@ -13,7 +13,7 @@ from ..registry.card import ModelCard
 from ..spec import Duration, Moment, Name
 from ..stages.keys import KeyLimit
 from ..stores.figures import By
-from .status_data import Dollars, ModelState, ReloadStatus, Unix
+from .status_data import BudgetStatus, Dollars, ModelState, ReloadStatus, Unix
 
 Nano = Annotated[int, Meta(description="Nano-USD.", examples=[37_500_000])]
 Milliseconds = Annotated[float | None, Meta(description="Milliseconds; null when there was none.")]
@@ -169,6 +169,32 @@ class ReloadOutcome(Struct, frozen=True):
     at: Unix
     policy: Annotated[str, Meta(description="First 12 characters of the hash of the policy in use.")]
     findings: str | None
+
+
+class BudgetPage(Struct, frozen=True):
+    """A page of accounts, by budget and subject."""
+
+    items: list[BudgetStatus]
+    next: Next
+
+
+class UpdateOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which pages to ask: those of `registry_update`, unless scrapers are named."""
+
+    scrapers: Annotated[tuple[Name, ...], Meta(max_length=50, description="By name; none: as on schedule.")] = ()
+    dry_run: Annotated[bool, Meta(description="Show what would change, and write nothing.")] = False
+
+
+class RegistryOutcome(Struct, frozen=True):
+    """How an update of the registry ended. What is quarantined stays as it was, with the reason."""
+
+    at: Unix
+    outcomes: Annotated[
+        Mapping[str, str], Meta(description="Scraper -> unchanged, changed, quarantined (some of it) or failed.")
+    ]
+    changed: Annotated[list[str], Meta(description="Models with other figures than before.")]
+    quarantined: Annotated[list[str], Meta(description="What was kept out, and why.")]
+    written: Annotated[str | None, Meta(description="The new version of models.json; null when nothing was written.")]
 
 
 class Login(Struct, frozen=True, forbid_unknown_fields=True):

@@ -16,6 +16,7 @@ from .api_analytics import analytics_route
 from .api_data import CatalogueModel, ConfigurationState, Login, ModelPage, ReloadOutcome
 from .api_decisions import decision_routes
 from .api_keys import key_routes
+from .api_operations import operation_routes
 from .api_query import after, cursor, invalid, limit, parameters
 from .body import client_ip, credential
 from .state import Running
@@ -35,6 +36,7 @@ def api_router(running: Running) -> Router:
             *decision_routes(running),
             *key_routes(running),
             *configuration_routes(running),
+            *operation_routes(running),
         ],
         exception_handlers={
             RefusedError: refused,

@@ -83,6 +83,8 @@ def paths() -> Node:
         "/api/keys/{name}/rotate": {"post": _rotate_key()},
         "/api/admin/config": {"get": _config()},
         "/api/admin/reload": {"post": _reload()},
+        "/api/admin/update-registry": {"post": _update_registry()},
+        "/api/budgets": {"get": _budgets()},
     }
 
 
@@ -222,3 +224,24 @@ def _reload() -> Node:
         "stays in use.",
     )
     return answered(operation("reload", "operator", texts), "ReloadOutcome", examples.RELOAD, "How it ended.")
+
+
+def _update_registry() -> Node:
+    texts = (
+        "Ask the price pages now",
+        "As on the schedule of `registry_update`; it may take minutes. Where it is, `registry_update.step` of "
+        "`/status.json` tells. One update runs at a time on a database.",
+    )
+    node = operation("updateRegistry", "operator", texts, (), 409, 413, 503)
+    node = _asking(node, "UpdateOrder", examples.UPDATE_ORDER, required=False)
+    return answered(node, "RegistryOutcome", examples.REGISTRY_OUTCOME, "How it ended.")
+
+
+def _budgets() -> Node:
+    texts = ("What budgets have left", "Every account of every budget, by name and subject.")
+    return answered(
+        operation("budgets", "viewer", texts, ("limit", "cursor")),
+        "BudgetPage",
+        examples.BUDGETS,
+        "A page of accounts.",
+    )

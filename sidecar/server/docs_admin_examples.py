@@ -154,6 +154,30 @@ CONFIG: Node = {
 }
 RELOAD: Node = {"outcome": "unchanged", "at": 1795132900.0, "policy": "dde8fbdeee9e", "findings": None}
 
+UPDATE_ORDER: Node = {"summary": "Show what one page would change", "value": {"scrapers": ["openai"], "dry_run": True}}
+REGISTRY_OUTCOME: Node = {
+    "at": 1795132900.0,
+    "outcomes": {"openai": "changed", "anthropic": "quarantined"},
+    "changed": ["gpt-4o-mini"],
+    "quarantined": ["anthropic: jump: claude-haiku-4-5: input 1 -> 5"],
+    "written": None,
+}
+BUDGETS: Node = {
+    "items": [
+        {
+            "budget": "team-alpha",
+            "subject": "",
+            "mode": "hard",
+            "limit_usd": "0.01",
+            "spent_usd": "0.004",
+            "reserved_usd": "0.001",
+            "left_usd": "0.005",
+            "resets": 1795219200.0,
+        }
+    ],
+    "next": None,
+}
+
 
 def problem(status: int, kind: str, title: str, detail: str) -> Node:
     """A problem (RFC 9457)."""

@@ -12,6 +12,7 @@ from .admin_access import Pass
 from .admin_problem import ProblemDetails
 from .api_data import (
     Analytics,
+    BudgetPage,
     ConfigurationState,
     Decision,
     DecisionPage,
@@ -20,8 +21,10 @@ from .api_data import (
     MadeKey,
     ModelPage,
     NewKey,
+    RegistryOutcome,
     ReloadOutcome,
     Rotation,
+    UpdateOrder,
 )
 from .status_data import Status
 
@@ -69,6 +72,9 @@ _ADMIN = (
     Decision,
     ConfigurationState,
     ReloadOutcome,
+    BudgetPage,
+    UpdateOrder,
+    RegistryOutcome,
     ProblemDetails,
     KeyPage,
     NewKey,

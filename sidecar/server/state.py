@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,21 +15,23 @@ from msgspec import Struct
 from ..engine.holder import Holder
 from ..engine.log import Log
 from ..engine.metrics import Metrics
-from ..engine.open import Stores, terms
+from ..engine.open import Stores, open_loaded, terms
 from ..engine.records import Records
-from ..engine.reload import Reloader
-from ..engine.rollout import open_loaded
+from ..engine.reload import Reloader, read_vault
+from ..engine.route import Live
 from ..engine.settle import Settler
 from ..engine.shadow import Shadows
 from ..engine.upstream import Upstream
+from ..identity.secrets import resolve
 from ..policy import Loaded
+from ..spec import Secret
 from ..stores.budgets import Accounts, Terms
 from ..stores.changes import Changes
 from ..stores.decisions import Decisions
 from ..stores.disagreements import Disagreements
 from ..stores.health import LiveHealth
 from ..stores.keys import TABLE, read_keys
-from ..stores.memory import MemoryCounters, MemoryKeys
+from ..stores.memory import MemoryCounters
 from ..stores.sqlite import SQLiteLedger
 from ..surfaces.openai_chat import OpenAIChat
 from .admin_access import Access, WeakSecretError, signing_secret
@@ -84,41 +87,37 @@ async def running(
     if loaded.graph is None:
         raise RefusedError(loaded.text)
     gateway = loaded.graph.gateway
-    secret = _secret(environ)
-    stores = Stores(MemoryCounters(), LiveHealth())
-    live = open_loaded(loaded, stores, environ)
-    if isinstance(live, list):
-        raise RefusedError(loaded.render(live))
+    secret = _signing_secret(environ)
     ledger = _open_ledger(gateway.ledger(entry, environ))
-    await _recall(stores.budgets, ledger, terms(*loaded.serving))
+    stores = Stores(MemoryCounters(), LiveHealth(), database=ledger.path)
+    changes, live = await _open_stores(ledger, stores, loaded, environ)
     metrics = Metrics(ledger, stores.health, stores.budgets)
     log = Log(sink or sys.stderr.buffer, time.time)
     holder = Holder(live, metrics, log, time.time)
-    changes = await _open_changes(ledger.path, holder, stores.keys)
     _tell(holder, loaded, ledger.notices)
     decisions = Decisions(ledger.path)
     records = Records(ledger, decisions, metrics, log if gateway.access_log else None, asyncio.get_running_loop())
     upstream = Upstream()
     shadows = Shadows(Disagreements(ledger.path), metrics, holder.log)
     chat = ChatRoute(OpenAIChat(), holder, upstream, Settler(records, stores.health), shadows)
-    reloader = Reloader(entry, holder, stores, environ, loaded.sources.texts)
+    stores.report = holder.log
+    reloader = Reloader(entry, loaded, holder, stores, environ)
+    changes.hear("provider_keys", reloader.reopen)
     updates = RegistryUpdates(entry, holder, metrics, ledger.path, environ)
-    watching = _owned(reloader.run(loaded.folders), _RELOAD, holder)
-    others = [
-        _owned(stores.key_sets.run(environ, holder.log), "jwks", holder),
-        _owned(changes.run(), "changes", holder),
-        _owned(updates.run(), "registry update", holder),
-    ]
+    access = Access(holder, secret, time.time)
+    jobs = {
+        _RELOAD: reloader.run(loaded.folders),
+        "jwks": stores.key_sets.run(partial(_secret, stores, environ), holder.log),
+        "changes": changes.run(),
+        "registry update": updates.run(),
+    }
+    now = time.time()
     try:
-        yield Running(
-            holder, ledger, metrics, records, changes, stores, chat, shadows, updates,
-            Access(holder, secret, time.time), reloader, time.time(),
-        )  # fmt: skip
+        async with _working(jobs, holder, reloader):
+            yield Running(
+                holder, ledger, metrics, records, changes, stores, chat, shadows, updates, access, reloader, now
+            )
     finally:
-        reloader.stop()
-        for task in others:
-            task.cancel()
-        await asyncio.gather(watching, *others, return_exceptions=True)
         changes.close()
         await upstream.close()
         await records.flush()
@@ -127,7 +126,53 @@ async def running(
         await log.close()
 
 
-def _secret(environ: Mapping[str, str]) -> bytes:
+async def _open_stores(
+    ledger: SQLiteLedger, stores: Stores, loaded: Loaded, environ: Mapping[str, str]
+) -> tuple[Changes, Live]:
+    """What the database holds, and the graph on top of it. Raises RefusedError, and the ledger is closed then."""
+    try:
+        changes = await _open_changes(ledger.path, stores)
+        live = await _opened(loaded, stores, environ)
+        await _recall(stores.budgets, ledger, terms(*loaded.serving))
+    except RefusedError:
+        await ledger.close()
+        raise
+    return changes, live
+
+
+@asynccontextmanager
+async def _working(
+    jobs: Mapping[str, Coroutine[Any, Any, None]], holder: Holder, reloader: Reloader
+) -> AsyncIterator[None]:
+    """What runs beside the requests, by name; ended and awaited at the end."""
+    tasks = [_owned(job, name, holder) for name, job in jobs.items()]
+    try:
+        yield
+    finally:
+        reloader.stop()
+        for task in tasks:
+            if task.get_name() != _RELOAD:  # it ends by itself: a thread of its own waits for files
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _opened(loaded: Loaded, stores: Stores, environ: Mapping[str, str]) -> Live:
+    """The graph with what the vault holds. Raises RefusedError."""
+    problem = await read_vault(stores, environ)
+    if problem is not None:
+        raise RefusedError(problem)
+    live = open_loaded(loaded, stores, environ)
+    if isinstance(live, list):
+        raise RefusedError(loaded.render(live))
+    return live
+
+
+def _secret(stores: Stores, environ: Mapping[str, str], reference: str) -> Secret | None:
+    """A secret that is read while the gateway runs, from the vault as it is then."""
+    return resolve(reference, environ, stores.vault.secret)
+
+
+def _signing_secret(environ: Mapping[str, str]) -> bytes:
     try:
         return signing_secret(environ)
     except WeakSecretError as fault:
@@ -141,14 +186,14 @@ def _open_ledger(path: Path) -> SQLiteLedger:
         raise RefusedError(f"the database {path} cannot be used: {fault}\n") from fault
 
 
-async def _open_changes(path: Path, holder: Holder, keys: MemoryKeys) -> Changes:
+async def _open_changes(path: Path, stores: Stores) -> Changes:
     """Read the tables that others write, now and after each change. While they cannot be read the last state stays."""
 
     async def read() -> None:
-        keys.store(await asyncio.to_thread(read_keys, path))
+        stores.keys.store(await asyncio.to_thread(read_keys, path))
 
     try:
-        changes = Changes(path, holder.log)
+        changes = Changes(path, stores.tell)
         changes.hear(TABLE, read)
         await read()
     except sqlite3.Error as fault:
@@ -170,7 +215,6 @@ async def _recall(budgets: Accounts, ledger: SQLiteLedger, serving: Sequence[Ter
     try:
         await budgets.recall(serving, time.time())
     except sqlite3.Error as fault:
-        await ledger.close()
         raise RefusedError(f"the database {ledger.path} cannot be used: {fault}\n") from fault
     budgets.adopt(serving)
 

@@ -20,6 +20,16 @@ class ReloadStatus(Struct, frozen=True):
     findings: str | None = None
 
 
+class KeyStatus(Struct, frozen=True):
+    """One of several keys, by where it is found. `reason` says why it is not ready."""
+
+    secret: str
+    tenant: Annotated[str | None, Meta(description="Whose own it is; everybody's when null.")]
+    weight: int
+    state: Literal["ready", "resting", "not set"]
+    reason: str | None
+
+
 class ProviderStatus(Struct, frozen=True):
     """One provider. Of its key only whether there is one; of its base URL only the host."""
 
@@ -31,6 +41,7 @@ class ProviderStatus(Struct, frozen=True):
     reason: str | None
     models: Annotated[int, Meta(description="Models that requests may be sent to now.")]
     models_down: int
+    keys: Annotated[list[KeyStatus], Meta(description="Where it has several.")] = []
 
 
 class ModelStatus(Struct, frozen=True):

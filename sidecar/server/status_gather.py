@@ -1,9 +1,11 @@
 """Running gateway -> Status: reads what is in memory, asks nobody, changes nothing."""
 
 from collections.abc import Mapping
+from typing import Literal
 from urllib.parse import urlsplit
 
 from .. import __version__
+from ..engine.access import KeyInUse
 from ..engine.holder import Reload
 from ..engine.route import Live
 from ..gateway import Provider
@@ -16,6 +18,7 @@ from .state import Running
 from .status_data import (
     BudgetStatus,
     KeyState,
+    KeyStatus,
     ModelState,
     ModelStatus,
     ProviderStatus,
@@ -57,17 +60,18 @@ def gather(running: Running, reading: Reading, now: float) -> Status:
         rollout=gather_rollout(running),
         registry_problem=None if running.registry_problem is None else _clean(running.registry_problem),
         registry_update=_registry_update(running),
-        providers=[_provider(live, name, spec, models) for name, spec in graph.gateway.providers.items()],
+        providers=[_provider(live, name, models, now) for name in graph.gateway.providers],
         traffic=reading.traffic,
         traffic_problem=None if reading.problem is None else _clean(reading.problem),
         models=models[:MAX_MODELS],
         models_omitted=max(0, len(models) - MAX_MODELS),
-        budgets=[_budget(standing) for standing in standings[:MAX_BUDGETS]],
+        budgets=[budget_state(standing) for standing in standings[:MAX_BUDGETS]],
         stages=[Stage(a, graph.nodes[a].kind, outcomes, b) for a, outcomes, b in edges(graph)],
     )
 
 
-def _budget(standing: Standing) -> BudgetStatus:
+def budget_state(standing: Standing) -> BudgetStatus:
+    """An account as it is shown."""
     return BudgetStatus(
         budget=standing.name,
         subject=standing.subject,
@@ -102,7 +106,8 @@ def reload_status(last: Reload) -> ReloadStatus:
     return ReloadStatus(last.outcome.value, last.at, text or None)
 
 
-def _provider(live: Live, name: str, spec: Provider, models: list[ModelStatus]) -> ProviderStatus:
+def _provider(live: Live, name: str, models: list[ModelStatus], now: float) -> ProviderStatus:
+    spec = live.graph.gateway.providers[name]
     down = live.state.health.down.get(name)
     own = [model.state for model in models if model.provider == name]
     return ProviderStatus(
@@ -114,19 +119,29 @@ def _provider(live: Live, name: str, spec: Provider, models: list[ModelStatus]) 
         reason=None if down is None else _clean(down),
         models=own.count("ready"),
         models_down=own.count("resting") + own.count("provider down"),
+        keys=[_one_key(one, now) for one in live.keys.get(name, ())],
     )
+
+
+def _one_key(one: KeyInUse, now: float) -> KeyStatus:
+    spec = one.spec
+    reason = one.missing if one.key is None else one.key.resting(now)
+    state: Literal["ready", "resting", "not set"] = "ready"
+    if reason is not None:
+        state = "not set" if one.key is None else "resting"
+    return KeyStatus(spec.secret, spec.tenant, spec.weight, state, None if reason is None else _clean(reason))
 
 
 def _key(live: Live, name: str, spec: Provider, down: bool) -> KeyState:
     """Whether there is a key, never which: `unused` when no model would be sent it."""
-    if spec.api_key is None:
+    if not spec.every_key:
         return "none configured"
     if down:
         return "not set"
     route = next((route for route in live.routes.values() if route.provider == name), None)
     if route is None:
         return "unused"
-    return "set" if route.target.key is not None else "not set"
+    return "set" if route.target.key is not None or route.ring is not None else "not set"
 
 
 def model_states(live: Live, health: LiveHealth) -> list[ModelStatus]:

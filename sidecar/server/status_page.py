@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from .page import Column, Html, code_block, document, inline, join, table, tag
-from .status_data import ModelStatus, ProviderStatus, RegistryUpdateStatus, Status, Traffic
+from .status_data import KeyStatus, ModelStatus, ProviderStatus, RegistryUpdateStatus, Status, Traffic
 from .status_rollout import rollout
 
 SHEET = "status.css"
@@ -189,13 +189,25 @@ def _providers(providers: list[ProviderStatus]) -> Html:
             _state(p.state, p.reason),
             p.protocol,
             tag("code", p.host),
-            p.key,
+            _keys(p),
             f"{p.models:,}",
             f"{p.models_down:,}",
         ]
         for p in providers
     ]
     return table("Providers and their health", columns, rows, hidden=True)
+
+
+def _keys(provider: ProviderStatus) -> str | Html:
+    """Whether there is a key; of several each one, with what keeps it from being used."""
+    if not provider.keys:
+        return provider.key
+    return tag("ul", *(tag("li", _key(key)) for key in provider.keys))
+
+
+def _key(key: KeyStatus) -> Html:
+    whose = f" for {key.tenant}" if key.tenant is not None else f" weight {key.weight}"
+    return join(tag("code", key.secret), whose, " ", _state(key.state, key.reason))
 
 
 def _stages(status: Status) -> Html:

@@ -172,16 +172,18 @@ class Fallback(StageSpec, frozen=True, tag="fallback"):
             allowed = call.principal.models if call.principal is not None else None
             if allowed:
                 chain = [m for m in chain if m.id in allowed]
-            down = call.state.health.down
+            state, down = call.state, call.state.health.down
             if call.headers.get("x-sidecar-route") == "off":
                 chain = []
             usable = [first, *chain]
-            if down:
-                reachable = [m for m in usable if m.provider not in down]
+            if down or state.closed:
+                tenant = call.features.tenant
+                reachable = [m for m in usable if m.provider not in down and state.no_key(m.provider, tenant) is None]
                 # When all that is left rests after failures, asking it anyway beats refusing.
                 usable = [m for m in reachable if m.id not in down] or reachable
                 if not usable:
-                    call.refusal = _all_down(first, down[first.provider])
+                    reason = down.get(first.provider) or state.no_key(first.provider, tenant) or ""
+                    call.refusal = _all_down(first, reason)
                     return "none"
             call.chain = usable
             call.plan = plan

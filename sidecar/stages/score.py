@@ -178,6 +178,8 @@ class _Chooser:
             return _refuse(call, _not_allowed(model.id))
         down = call.state.health.down
         reason = down.get(model.provider) or down.get(model.id)
+        if call.state.closed:
+            reason = reason or call.state.no_key(model.provider, call.features.tenant)
         call.chain = [model]
         if reason is not None:
             # Its chain may still answer; the fallback stage decides.
@@ -190,13 +192,15 @@ def _pick(call: Call, ranked: list[Model]) -> list[Model]:
 
     Returns those that only rest after failures: the last resort when nobody else is left.
     """
-    features, down = call.features, call.state.health.down
+    features, state, down = call.features, call.state, call.state.health.down
+    closed = state.closed
     wanted, size = needs(features), features.tokens + (features.max_tokens or _OUTPUT_GUESS)
     allowed = call.principal.models if call.principal is not None else frozenset()
     resting = []
     for model in ranked:
         reason = (
             (down.get(model.provider) if down else None)
+            or (state.no_key(model.provider, features.tenant) if closed else None)
             or (f"context: needs {size}, has {model.context}" if size > model.context else None)
             or (f"lacks {', '.join(sorted(wanted - model.capabilities))}" if not wanted <= model.capabilities else None)
             or (_output_reason(features, model) if features.max_tokens > model.max_output else None)

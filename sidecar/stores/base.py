@@ -153,3 +153,10 @@ class State(Struct, frozen=True):
     keys: Keys
     tokens: Tokens | None = None
     budgets: Accounts | None = None
+    closed: Mapping[str, Mapping[str, str | None]] = {}
+    """Provider -> tenant -> why it has no key for this tenant, or None; the empty name is any tenant not listed."""
+
+    def no_key(self, provider: str, tenant: str) -> str | None:
+        """Why a provider in `closed` cannot be asked for a tenant; None when it can."""
+        tenants = self.closed.get(provider)
+        return None if tenants is None else tenants.get(tenant, tenants.get(""))

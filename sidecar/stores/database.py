@@ -84,6 +84,15 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     """,
     """
+    CREATE TABLE provider_keys (
+        name TEXT PRIMARY KEY,
+        sealed BLOB NOT NULL,
+        created REAL NOT NULL,
+        changed REAL NOT NULL
+    ) WITHOUT ROWID;
+    """
+    + counted("provider_keys"),
+    """
     ALTER TABLE request_logs ADD COLUMN budgets TEXT NOT NULL DEFAULT '';
     CREATE TABLE budget_spend (
         budget TEXT NOT NULL, subject TEXT NOT NULL, minute INTEGER NOT NULL, nano INTEGER NOT NULL,

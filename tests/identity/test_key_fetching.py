@@ -20,6 +20,7 @@ from identity.issuers import EC, OTHER_RSA, RSA, jwk, jwks, private_pem
 
 from sidecar.identity import jwks as fetching
 from sidecar.identity.jwks import RemoteKeys, RemoteKeySets, Source
+from sidecar.identity.secrets import resolve
 
 KEYS = jwks(jwk(RSA, "a"))
 
@@ -75,7 +76,7 @@ async def fetched(
     sets, said = RemoteKeySets(), Said()
     keys = sets.get(source)
     sets.use([keys])
-    task = asyncio.create_task(sets.run(environ or {}, said))
+    task = asyncio.create_task(sets.run(lambda reference: resolve(reference, environ or {}), said))
     try:
         yield keys, said, sets
     finally:

@@ -64,7 +64,7 @@ def test_a_key_s_models_hold_for_chains_too() -> None:
 
 def test_a_chain_to_a_provider_that_is_not_here_is_told_and_left_out() -> None:
     policy = "kind: fallback\nchains: {large: [gpt-4o-mini, small]}\n"
-    assert codes(policy) == [("unknown-provider", 2)]
+    assert ("unknown-provider", 2) in codes(policy)
     assert chain(graph(policy), PINNED) == ["large", "small"]
 
 
