@@ -30,7 +30,7 @@ lint: $(STAMP)
 test: $(STAMP) lint  ## lint, types, schemas, architecture and all tests
 	$(BIN)/pytest -n auto
 
-test-setup: $(STAMP)  ## what some tests need beyond Python (npm packages)
+test-setup: $(STAMP)  ## what some tests need beyond Python (npm packages, promtool)
 	sh tests/setup.sh
 
 bench: $(STAMP)  ## one table, everything in one run (README "Measured")

@@ -26,6 +26,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import httpx
 
 from sidecar.emulator import Emulator, Recorded, Script
+from sidecar.engine.log import Log, Style
 from sidecar.listen import listening
 from sidecar.policy import load
 from sidecar.server.app import build
@@ -69,8 +70,11 @@ class Served:
 
 
 @asynccontextmanager
-async def gateway(entry: Path | str, environ: Mapping[str, str] | None = None) -> AsyncIterator[Served]:
-    """The gateway of a `gateway.yaml`, a folder that holds one, or its YAML text. Its environment is `environ` alone.
+async def gateway(
+    entry: Path | str, environ: Mapping[str, str] | None = None, style: Style | None = None
+) -> AsyncIterator[Served]:
+    """The gateway of a `gateway.yaml`, a folder that holds one, or its YAML text. Its environment is `environ` alone;
+    `style` is that of its log.
 
     Without SIDECAR_DATABASE_URL the ledger goes to a folder of its own, never beside the configuration.
     """
@@ -80,7 +84,10 @@ async def gateway(entry: Path | str, environ: Mapping[str, str] | None = None) -
         loaded = load(path, environ, strict=True)
         assert loaded.graph is not None, loaded.text
         sink = io.BytesIO()
-        async with running(path, loaded, environ, sink) as gateway, listening(build(gateway)) as port:
+        async with (
+            running(path, loaded, environ, Log(sink, time.time, style)) as gateway,
+            listening(build(gateway)) as port,
+        ):
             yield Served(f"http://127.0.0.1:{port}", gateway, gateway.ledger.path, sink)
 
 

@@ -23,6 +23,7 @@ VERBS = {
     "registry": "models.json: what changed, what it was, and back to that",
     "keys": "gateway keys: create, list, revoke, rotate",
     "vault": "providers' keys, encrypted: set, list, rotate, remove",
+    "top": "what a running gateway does, live in the terminal",
     "ledger": "past rows at today's prices: `sidecar ledger reprice`",
     "schema": "write or check the JSON Schemas in schemas/",
 }

@@ -7,12 +7,14 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from ..engine.log import Log
 from ..identity.keys import generate, hash_text
 from ..policy import load
 from .config import starter
@@ -87,7 +89,7 @@ async def _demo(folder: Path, key: str, options: argparse.Namespace) -> int:
         port = await stack.enter_async_context(emulating(Emulator()))
         environ = _environment(f"http://127.0.0.1:{port}")
         loaded = load(entry, environ, strict=True)
-        log = stack.enter_context((folder / "sidecar.log").open("wb"))
+        log = Log(stack.enter_context((folder / "sidecar.log").open("wb")), time.time)
         gateway = await stack.enter_async_context(running(entry, loaded, environ, log))
         bound = await stack.enter_async_context(listening(build(gateway), options.host, options.port))
         base = f"http://{options.host}:{bound}"

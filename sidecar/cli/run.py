@@ -5,10 +5,12 @@ import asyncio
 import os
 import sqlite3
 import sys
+import time
 from pathlib import Path
 
+from ..engine.log import LEVELS, Log, Style
 from ..policy import Loaded
-from .config import config_option, default_path, read
+from .config import colored, config_option, default_path, read
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +18,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     config_option(parser)
     parser.add_argument("--host", default=os.environ.get("SIDECAR_HOST"), help="overrides listen.host")
     parser.add_argument("--port", type=int, default=None, help="overrides listen.port and $SIDECAR_PORT")
+    parser.add_argument("--log-format", choices=("json", "text"), default="json", help="text is for people")
+    parser.add_argument("--log-level", choices=LEVELS, default="info", help="debug tells of decisions, stage by stage")
+    parser.add_argument(
+        "--log-sample", type=int, default=10, metavar="N", help="with debug: one in N decisions (default: 10)"
+    )
 
 
 def action(options: argparse.Namespace) -> int:
@@ -28,21 +35,26 @@ def action(options: argparse.Namespace) -> int:
     if port is None:
         sys.stderr.write(f"sidecar run: SIDECAR_PORT={os.environ['SIDECAR_PORT']}: not a port\n")
         return 2
+    if options.log_sample < 1:
+        sys.stderr.write(f"sidecar run: --log-sample {options.log_sample}: one in how many? At least 1\n")
+        return 2
     try:
         import uvloop
     except ImportError:  # not on every platform
         runner = asyncio.run
     else:
         runner = uvloop.run
-    return runner(_serve(options.config or default_path(), loaded, options.host or listen.host, port))
+    text = options.log_format == "text"
+    style = Style(text, options.log_level, text and colored(sys.stderr), options.log_sample)
+    return runner(_serve(options.config or default_path(), loaded, options.host or listen.host, port, style))
 
 
-async def _serve(entry: Path, loaded: Loaded, host: str, port: int) -> int:
+async def _serve(entry: Path, loaded: Loaded, host: str, port: int, style: Style) -> int:
     from ..server.run import serve  # Litestar and Granian: no other verb pays for them
     from ..server.state import RefusedError, running
 
     try:
-        async with running(entry, loaded, os.environ) as gateway:
+        async with running(entry, loaded, os.environ, Log(sys.stderr.buffer, time.time, style)) as gateway:
             await serve(gateway, host, port)
     except RefusedError as refusal:
         sys.stderr.write(str(refusal))

@@ -39,6 +39,8 @@ class Holder:
         self._clock = clock
         self.last = Reload(Outcome.LOADED, live.opened, "", live.graph.short_hash)
         self.registry_problem: str | None = None
+        for outcome in (Outcome.LOADED, Outcome.REFUSED):
+            metrics.reloaded(outcome, 0)
         self._show(live)
 
     def swap(self, live: Live, text: str) -> Reload:

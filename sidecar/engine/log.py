@@ -1,24 +1,44 @@
-"""Logs: one JSON line an event, written off the event loop in batches. No content, no secret."""
+"""Logs: one line an event, written off the event loop in batches. No content, no secret.
+
+Lines are made as JSON. For people they are made into text by the thread that writes them.
+"""
 
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import msgspec
+from msgspec import Struct
+
+from .log_text import text_line
 
 FLUSH = 0.1
 """Seconds lines may wait for company."""
 MAX_WAITING = 50_000
 """Lines kept for a reader that does not read; then lines are dropped and counted."""
+LEVELS = ("debug", "info", "warning", "error")
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class Style(Struct, frozen=True):
+    """How lines are written: as text or as JSON, from which level on, text in colour. Of `sample` decisions one is
+    told of at level debug."""
+
+    text: bool = False
+    level: Level = "info"
+    colored: bool = False
+    sample: int = 10
 
 
 class Log:
     """Collects lines and hands them to a thread. Use on one event loop."""
 
-    def __init__(self, sink: BinaryIO, clock: Callable[[], float]) -> None:
+    def __init__(self, sink: BinaryIO, clock: Callable[[], float], style: Style | None = None) -> None:
         self._sink = sink
         self._clock = clock
+        self.style = style = style or Style()
+        self._levels = frozenset(LEVELS[LEVELS.index(style.level) :])
         self._lines: list[bytes] = []
         self._writer: asyncio.Task[None] | None = None
         self._encode = msgspec.json.Encoder().encode
@@ -31,7 +51,9 @@ class Log:
         self.put(level, event, self._encode({name: value for name, value in fields.items() if value is not None}))
 
     def put(self, level: str, event: str, fields: bytes) -> None:
-        """The same for fields that are a JSON object already."""
+        """The same for fields that are a JSON object already, and not an empty one."""
+        if level not in self._levels:
+            return
         if len(self._lines) >= MAX_WAITING:
             self.dropped += 1
             return
@@ -53,12 +75,16 @@ class Log:
         await asyncio.sleep(FLUSH)
         while self._lines:
             lines, self._lines = self._lines, []
-            await asyncio.to_thread(self._put, b"\n".join(lines) + b"\n")
+            await asyncio.to_thread(self._put, lines)
         self._writer = None
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, lines: list[bytes]) -> None:
+        if self.style.text:
+            data = "".join(text_line(line, colored=self.style.colored) for line in lines).encode()
+        else:
+            data = b"\n".join(lines) + b"\n"
         try:
             self._sink.write(data)
             self._sink.flush()
         except (OSError, ValueError):
-            self.dropped += data.count(b"\n")
+            self.dropped += len(lines)

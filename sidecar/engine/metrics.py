@@ -1,23 +1,26 @@
 """Prometheus metrics. Standard quantities under their OTel-derived names, our own under `sidecar_`.
 
 Labels hold only names from the configuration (models, providers, tiers, rules) or closed lists: never caller input.
+Names come and go with reloads, so a metric has MAX_SERIES of them at most; what is new after that is `other`.
 """
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
-from time import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import accumulate, islice
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from msgspec import Struct
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ..chat import ChatRequest, FailureKind
 from ..registry.price import NANO
-from ..stores.budgets import Accounts
-from ..stores.health import LiveHealth
-from ..stores.ledger import Ledger, Row
+from ..stores.ledger import Row
+
+MAX_SERIES = 1000
+"""Sets of label values that one metric has at most."""
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
@@ -28,61 +31,69 @@ _FIELDS = frozenset((*ChatRequest.__struct_fields__, "reasoning_details", "thoug
 _MODEL = ("gen_ai_provider_name", "gen_ai_request_model")
 
 
-_STATES = ("closed", "half-open", "open")
-_LEFT = "US dollars that a budget has left; of several accounts, the one with least."
-_BREAKER = "Circuit breaker of a model: 0 closed, 1 half-open, 2 open."
+class Reading(Struct, frozen=True):
+    """A figure that is not counted here but read when scraped; `values` are by label values."""
+
+    name: str
+    text: str
+    values: Mapping[tuple[str, ...], float]
+    labels: tuple[str, ...] = ()
+    counter: bool = False
 
 
 class Metrics:
     """One set of metrics. Counting is plain addition on the event loop (the client library's own counters take a lock
     and a microsecond each, and a request makes a dozen); the library builds the exposition when asked."""
 
-    def __init__(self, ledger: Ledger, health: LiveHealth, budgets: Accounts) -> None:
+    def __init__(self) -> None:
         model = _MODEL
-        self._tokens = _Histogram("gen_ai_client_token_usage", "Tokens.", (*model, "gen_ai_token_type"), _TOKENS)
-        self._duration = _Histogram("gen_ai_server_request_duration_seconds", "Whole attempt.", model, _SECONDS)
-        self._first = _Histogram("gen_ai_server_time_to_first_token_seconds", "To the first token.", model, _SECONDS)
+        self._tokens = _Histogram(
+            "gen_ai_client_token_usage", "Tokens of one attempt: all of its input, or all of its output.",
+            (*model, "gen_ai_token_type"), _TOKENS,
+        )  # fmt: skip
+        self._duration = _Histogram(
+            "gen_ai_server_request_duration_seconds", "From asking a model to the end of its answer.", model, _SECONDS
+        )
+        self._first = _Histogram(
+            "gen_ai_server_time_to_first_token_seconds", "From asking a model to its first token.", model, _SECONDS
+        )
         self._per_token = _Histogram(
-            "gen_ai_server_time_per_output_token_seconds", "After the first token.", model, _PER_TOKEN
+            "gen_ai_server_time_per_output_token_seconds", "Time of one output token after the first.",
+            model, _PER_TOKEN,
+        )  # fmt: skip
+        self._overhead = _Histogram(
+            "sidecar_overhead_seconds", "Time of a request that no model took: what the gateway added.", (), _OVERHEAD
         )
-        self._overhead = _Histogram("sidecar_overhead_seconds", "Time the gateway added.", (), _OVERHEAD)
-        self._cost = _Counter("sidecar_cost_usd", "US dollars spent.", model)
-        self._attempts = _Counter("sidecar_attempts", "Tries of one model.", (*model, "outcome"))
-        self._requests = _Counter("sidecar_requests", "Answered requests.", ("status",))
-        self._cache = _Counter("sidecar_cache_results", "Exact cache look-ups.", ("result",))
-        self._decisions = _Counter("sidecar_decisions", "Routing decisions.", ("tier", "rule"))
-        self._warnings = _Counter("sidecar_translation_warnings", "Fields a translation lost.", ("field",))
-        self._reloads = _Counter("sidecar_config_reloads", "Configuration reloads.", ("outcome",))
-        self._fallbacks = _Counter("sidecar_fallbacks", "Requests another model answered.", ())
+        self._cost = _Counter("sidecar_cost_usd", "US dollars spent on models that have a price.", model)
+        self._attempts = _Counter("sidecar_attempts", "Tries of one model, by what came of them.", (*model, "outcome"))
+        self._requests = _Counter("sidecar_requests", "Requests answered, by the status the caller got.", ("status",))
+        self._cache = _Counter("sidecar_cache_results", "Look-ups in the cache of exact answers.", ("result",))
+        self._decisions = _Counter(
+            "sidecar_decisions", "Requests given a tier, by the rule that did.", ("tier", "rule")
+        )
+        self._warnings = _Counter("sidecar_translation_warnings", "Fields that a translation lost.", ("field",))
+        self._reloads = _Counter("sidecar_config_reloads", "Changed configurations, loaded or refused.", ("outcome",))
+        self._fallbacks = _Counter("sidecar_fallbacks", "Requests that another model than the first answered.", ())
         self._updates = _Counter("sidecar_registry_update", "Updates of the registry.", ("source", "outcome"))
-        self._cancels = _Counter("sidecar_client_cancels", "Callers that hung up.", ())
+        self._cancels = _Counter("sidecar_client_cancels", "Callers that hung up before their answer was complete.", ())
         self._sides = _Counter("sidecar_rollout_requests", "Requests while there is a canary.", ("role", "status"))
-        self._shadow = _Counter("sidecar_shadow_decisions", "Requests a shadow policy judged.", ("result",))
+        self._shadow = _Counter("sidecar_shadow_decisions", "Requests that a shadow policy judged.", ("result",))
         self._canary: str | None = None
-        self.registry = registry = CollectorRegistry()
-        registry.register(
-            _Collected(
-                [m for m in vars(self).values() if isinstance(m, _Counter | _Histogram)], ledger, health, budgets
-            )
+        self._registry = registry = CollectorRegistry()
+        registry.register(_Collected([m.family for m in vars(self).values() if isinstance(m, _Counter | _Histogram)]))
+        ProcessCollector(registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        self._loaded = gauge(
+            "sidecar_config_last_success_timestamp_seconds", "When the configuration in use was accepted, in Unix time."
         )
-        self._loaded = Gauge(
-            "sidecar_config_last_success_timestamp_seconds", "Last accepted configuration.", registry=registry
-        )
-        self.synchronized = Gauge(
-            "sidecar_config_synchronized", "1 while the files on disk are in use.", registry=registry
-        )
-        self._updated = Gauge(
+        self.synchronized = gauge("sidecar_config_synchronized", "1 while the files on disk are what is in use.")
+        self._updated = gauge(
             "sidecar_registry_update_last_success_timestamp_seconds",
             "Last update of the registry in which no page failed, by any replica.",
-            registry=registry,
         )
-        self._quarantined = Gauge(
-            "sidecar_registry_quarantined", "What the last update of the registry kept out.", registry=registry
-        )
-        self._policy = Gauge("sidecar_config_info", "The policy in use, by hash.", ("policy",), registry=registry)
-        self._on_trial = Gauge(
-            "sidecar_rollout_info", "Policies on trial, by hash; 0: refused.", ("role", "policy"), registry=registry
-        )
+        self._quarantined = gauge("sidecar_registry_quarantined", "What the last update of the registry kept out.")
+        self._policy = gauge("sidecar_config_info", "The policy in use, by hash.", ("policy",))
+        self._on_trial = gauge("sidecar_rollout_info", "Policies on trial, by hash; 0: refused.", ("role", "policy"))
 
     def turned_away(self, status: int, overhead: float) -> None:
         """A request that could not be read was answered, after `overhead` seconds."""
@@ -131,9 +142,9 @@ class Metrics:
         """A model other than the first answered."""
         self._fallbacks.inc()
 
-    def reloaded(self, outcome: str) -> None:
-        """A reload ended."""
-        self._reloads.inc((outcome,))
+    def reloaded(self, outcome: str, times: int = 1) -> None:
+        """A reload ended. Told of with 0 `times`, an outcome begins at zero, as a rate needs it to."""
+        self._reloads.inc((outcome,), times)
 
     def registry_updated(self, outcomes: Mapping[str, str]) -> None:
         """An update of the registry ended here: outcome by source."""
@@ -164,9 +175,11 @@ class Metrics:
         """A shadow agreed, differed, or was spared a request."""
         self._shadow.inc((result,))
 
-    def render(self) -> bytes:
-        """The text exposition."""
-        return generate_latest(self.registry)
+    def render(self, readings: Sequence[Reading] = ()) -> bytes:
+        """The text exposition, with what was read elsewhere."""
+        read = CollectorRegistry()
+        read.register(_Collected([partial(_family, reading) for reading in readings]))
+        return generate_latest(self._registry) + generate_latest(read)
 
 
 class _Counter:
@@ -178,10 +191,14 @@ class _Counter:
         self._name = name
         self._text = text
         self._labels = labels
-        self._values: dict[tuple[str, ...], float] = {}
+        self._values: dict[tuple[str, ...], float] = {} if labels else {(): 0.0}
 
     def inc(self, labels: tuple[str, ...] = (), amount: float = 1.0) -> None:
-        self._values[labels] = self._values.get(labels, 0.0) + amount
+        value = self._values.get(labels)
+        if value is None:
+            labels = _bounded(labels, self._values)
+            value = self._values.get(labels, 0.0)
+        self._values[labels] = value + amount
 
     def family(self) -> Metric:
         family = CounterMetricFamily(self._name, self._text, labels=self._labels)
@@ -200,12 +217,12 @@ class _Histogram:
         self._text = text
         self._labels = labels
         self._bounds = bounds
-        self._values: dict[tuple[str, ...], list[float]] = {}
+        self._values: dict[tuple[str, ...], list[float]] = {} if labels else {(): self._zeros()}
 
     def observe(self, labels: tuple[str, ...], value: float) -> None:
         counts = self._values.get(labels)
         if counts is None:
-            counts = self._values[labels] = [0.0] * (len(self._bounds) + 2)
+            counts = self._values.setdefault(_bounded(labels, self._values), self._zeros())
         counts[bisect_left(self._bounds, value)] += 1
         counts[-1] += value
 
@@ -216,29 +233,28 @@ class _Histogram:
             family.add_metric(labels, list(zip(names, accumulate(counts[:-1]), strict=True)), counts[-1])
         return family
 
+    def _zeros(self) -> list[float]:
+        return [0.0] * (len(self._bounds) + 2)
+
+
+def _bounded(labels: tuple[str, ...], known: Mapping[tuple[str, ...], object]) -> tuple[str, ...]:
+    """These label values, or `other` for each when there are too many already."""
+    return labels if len(known) < MAX_SERIES - 1 else ("other",) * len(labels)
+
+
+def _family(reading: Reading) -> Metric:
+    kind = CounterMetricFamily if reading.counter else GaugeMetricFamily
+    family = kind(reading.name, reading.text, labels=reading.labels)
+    for labels, value in islice(reading.values.items(), MAX_SERIES):
+        family.add_metric(labels, value)
+    return family
+
 
 class _Collected(Collector):
-    """What is counted, read when scraped."""
+    """Families made when scraped."""
 
-    def __init__(
-        self, metrics: Sequence[_Counter | _Histogram], ledger: Ledger, health: LiveHealth, budgets: Accounts
-    ) -> None:
-        self._metrics = metrics
-        self._ledger = ledger
-        self._health = health
-        self._budgets = budgets
+    def __init__(self, families: Sequence[Callable[[], Metric]]) -> None:
+        self._families = families
 
     def collect(self) -> Iterable[Metric]:
-        yield from (metric.family() for metric in self._metrics)
-        yield GaugeMetricFamily("sidecar_ledger_queue_depth", "Rows waiting for the disk.", value=self._ledger.depth)
-        breakers = GaugeMetricFamily("sidecar_breaker_state", _BREAKER, labels=("gen_ai_request_model",))
-        for model, state in self._health.breakers().items():
-            breakers.add_metric((model,), _STATES.index(state))
-        yield breakers
-        left: dict[str, int] = {}
-        for standing in self._budgets.snapshot(time()):
-            left[standing.name] = min(left.get(standing.name, standing.limit), standing.left)
-        budgets = GaugeMetricFamily("sidecar_budget_left_usd", _LEFT, labels=("budget",))
-        for name, nano in left.items():
-            budgets.add_metric((name,), nano / NANO)
-        yield budgets
+        yield from (family() for family in self._families)

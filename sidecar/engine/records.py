@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from ..chat import Problem
 from ..stores.decisions import Decisions
 from ..stores.ledger import Ledger, Row
 from .log import Log
@@ -48,6 +49,13 @@ class Records:
         if self._timer is None:
             self._timer = self._loop.call_later(PAUSE, self.work_off)
 
+    def turned_away(self, request_id: str, problem: Problem, seconds: float) -> None:
+        """A request that could not be read was answered, after so many seconds. There is no row of it."""
+        self.metrics.turned_away(problem.status, seconds)
+        if self._log is not None:
+            fields = {"request_id": request_id, "outcome": "turned_away", "failure": problem.code}
+            self._log.write("info", "request", {**fields, "http_status": problem.status})
+
     def work_off(self) -> None:
         """Hand on what gathered."""
         if self._timer is not None:
@@ -59,7 +67,8 @@ class Records:
             if last:
                 self.metrics.answered(status, row)
                 if self._log is not None:
-                    self._log.put("info", "request", data)
+                    level = "warning" if status >= 500 else "info"
+                    self._log.put(level, "request", b'%b,"http_status":%d}' % (data[:-1], status))
 
     async def flush(self) -> None:
         """Wait until everything kept so far is on disk."""

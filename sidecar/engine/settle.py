@@ -16,6 +16,7 @@ from .explain import record
 from .failures import UNSENT
 from .records import Records
 from .route import Live
+from .sample import Sample
 
 MIN_TOKENS_FOR_SPEED = 16
 """Shorter answers say more of the network than of the model."""
@@ -45,11 +46,12 @@ class Ending(Struct, frozen=True):
 
 
 class Settler:
-    """Holds where the results of calls go."""
+    """Holds where the results of calls go. `sample` tells of some of the decisions."""
 
-    def __init__(self, records: Records, health: LiveHealth) -> None:
+    def __init__(self, records: Records, health: LiveHealth, sample: Sample | None = None) -> None:
         self.records = records
         self.health = health
+        self._sample = sample
 
     def settle(self, live: Live, call: Call, attempts: Sequence[Attempt], ending: Ending) -> None:
         """Everything that follows from a call, exactly once. Attempts must have been through `bill`."""
@@ -71,6 +73,8 @@ class Settler:
             self.records.metrics.lost(attempts[-1].lost)
         if len(attempts) > 1 and attempts[-1].failure is None and attempts[-1].route.model.id != call.chain[0].id:
             self.records.metrics.fell_back()
+        if self._sample is not None:
+            self._sample.see(call)
         if call.charged:
             _correct_counters(call, attempts, ending.ended - ending.started)
         if attempts and call.cache_key is not None:

@@ -18,6 +18,7 @@ from .api_routes import api_router
 from .body import client_ip, credential, is_loopback
 from .chat_route import ChatRoute, next_request_id
 from .docs import docs_routes
+from .gauges import readings
 from .models import model_list, nobody
 from .respond import SECURITY_HEADERS
 from .state import Running
@@ -104,7 +105,7 @@ def health_routes(running: Running) -> list[HTTPRouteHandler]:
     def metrics() -> bytes:
         """Prometheus' text exposition."""
         running.records.work_off()
-        return running.metrics.render()
+        return running.metrics.render(readings(running, time()))
 
     return [health, ready, metrics]
 

@@ -85,7 +85,7 @@ class ChatRoute:
                 watch.until = inf
                 call = body if isinstance(body, Problem) else self._call(scope, headers, body, live)
             if isinstance(call, Problem):
-                self._settler.records.metrics.turned_away(call.status, perf_counter() - started)
+                self._settler.records.turned_away(request_id, call, perf_counter() - started)
                 await sent.problem(self._surface, call, base_headers(request_id, live))
                 return
             call.id = request_id
@@ -102,8 +102,9 @@ class ChatRoute:
         except asyncio.CancelledError:
             if not watch.ours():
                 raise
-            self._settler.records.metrics.turned_away(408, perf_counter() - started)
-            await sent.problem(self._surface, too_slow(live.body_timeout), base_headers(request_id, live))
+            slow = too_slow(live.body_timeout)
+            self._settler.records.turned_away(request_id, slow, perf_counter() - started)
+            await sent.problem(self._surface, slow, base_headers(request_id, live))
         except HungUpError:
             if not sent.status:
                 # Most are gone; who only ended its own half of the connection would be told 500 by the server.

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from msgspec import Struct
 
@@ -19,6 +19,7 @@ from ..engine.open import Stores, open_loaded, terms
 from ..engine.records import Records
 from ..engine.reload import Reloader, read_vault
 from ..engine.route import Live
+from ..engine.sample import sampled
 from ..engine.settle import Settler
 from ..engine.shadow import Shadows
 from ..engine.upstream import Upstream
@@ -49,6 +50,7 @@ class Running(Struct):
     """A gateway that serves. `database` is the ledger's file."""
 
     holder: Holder
+    log: Log
     ledger: SQLiteLedger
     metrics: Metrics
     records: Records
@@ -80,10 +82,10 @@ class Running(Struct):
 
 @asynccontextmanager
 async def running(
-    entry: Path, loaded: Loaded, environ: Mapping[str, str], sink: BinaryIO | None = None
+    entry: Path, loaded: Loaded, environ: Mapping[str, str], log: Log | None = None
 ) -> AsyncIterator[Running]:
-    """Open everything, watch the configuration, and close all of it in order. Raises RefusedError. `sink` is where log
-    lines go; standard error by default."""
+    """Open everything, watch the configuration, and close all of it in order. Raises RefusedError. `log` is where lines
+    go: standard error, as JSON, by default. It ends with the gateway."""
     if loaded.graph is None:
         raise RefusedError(loaded.text)
     gateway = loaded.graph.gateway
@@ -91,15 +93,14 @@ async def running(
     ledger = _open_ledger(gateway.ledger(entry, environ))
     stores = Stores(MemoryCounters(), LiveHealth(), database=ledger.path)
     changes, live = await _open_stores(ledger, stores, loaded, environ)
-    metrics = Metrics(ledger, stores.health, stores.budgets)
-    log = Log(sink or sys.stderr.buffer, time.time)
+    metrics, log = Metrics(), log or Log(sys.stderr.buffer, time.time)
     holder = Holder(live, metrics, log, time.time)
     _tell(holder, loaded, ledger.notices)
     decisions = Decisions(ledger.path)
     records = Records(ledger, decisions, metrics, log if gateway.access_log else None, asyncio.get_running_loop())
     upstream = Upstream()
     shadows = Shadows(Disagreements(ledger.path), metrics, holder.log)
-    chat = ChatRoute(OpenAIChat(), holder, upstream, Settler(records, stores.health), shadows)
+    chat = ChatRoute(OpenAIChat(), holder, upstream, Settler(records, stores.health, sampled(log)), shadows)
     stores.report = holder.log
     reloader = Reloader(entry, loaded, holder, stores, environ)
     changes.hear("provider_keys", reloader.reopen)
@@ -115,7 +116,7 @@ async def running(
     try:
         async with _working(jobs, holder, reloader):
             yield Running(
-                holder, ledger, metrics, records, changes, stores, chat, shadows, updates, access, reloader, now
+                holder, log, ledger, metrics, records, changes, stores, chat, shadows, updates, access, reloader, now
             )
     finally:
         changes.close()

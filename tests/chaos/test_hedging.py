@@ -69,7 +69,7 @@ async def test_the_first_may_still_be_quicker() -> None:
             await eventually(lambda: two.broken_off == 2)
             assert one.broken_off == 0
             # The model that was asked first answered: nobody fell back.
-            assert "\nsidecar_fallbacks_total " not in (await callers.get("/metrics"))[1]
+            assert "\nsidecar_fallbacks_total 0.0\n" in (await callers.get("/metrics"))[1]
 
 
 @lasting(60)

@@ -59,10 +59,11 @@ async def test_a_crowd_that_leaves_at_any_time_leaves_nothing_behind() -> None:
     assert ups[1].broken_off == ups[1].asked
     assert {row["outcome"] for row in rows} == {"failed"}
     by_failure = Counter((row["model"], row["failure"], row["estimated"]) for row in rows)
-    assert by_failure["m2", "cancelled", 1] == ups[1].asked
-    assert by_failure["m4", "cancelled", 1] == ups[3].asked
+    # Who leaves before the request has gone out has a row too, and no provider has seen it.
+    assert by_failure["m2", "cancelled", 1] >= ups[1].asked > 0
+    assert by_failure["m4", "cancelled", 1] >= ups[3].asked > 0
     # Some leave just when the 500 arrives: for them it was the leaving that ended it.
-    assert by_failure["m3", "server_error", 0] + by_failure["m3", "cancelled", 1] == ups[2].asked
+    assert by_failure["m3", "server_error", 0] + by_failure["m3", "cancelled", 1] >= ups[2].asked > 0
     assert ups[0].peak <= 8
 
 

@@ -65,14 +65,14 @@ async def _answered_by(callers: Callers, model: str) -> Answer | None:
 def test_one_probe_at_a_time(more: str) -> None:
     @lasting(60)
     async def test() -> None:
-        gate, policy = asyncio.Event(), POLICY.format("100ms", "1h")
+        gate, policy = asyncio.Event(), POLICY.format("2s", "1h")
         async with providers(one=fails(500), two=answers()) as (one, two):
             async with serving(chain([one, two], policy + more)) as (_, callers):
                 for _n in range(3):
                     assert (await callers.ask()).attempts == 2
                 one.behave, one.peak = waits(gate), 0
                 await callers.many(64)  # so that all have their connections
-                await asyncio.sleep(0.2)  # the cooldown itself
+                await asyncio.sleep(2.1)  # the cooldown itself
                 async with asking(callers) as got:
                     # All have sent before the gateway's event loop, held up for a moment, looks at the first.
                     await _turns(2)

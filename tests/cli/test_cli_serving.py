@@ -58,3 +58,22 @@ def test_emulate_prints_where_it_is() -> None:
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
+
+
+def test_run_writes_text_for_people_when_asked(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text("kind: gateway\npolicies: []\n")
+    process = started("run", str(tmp_path / "gateway.yaml"), "--port", "0", "--log-format", "text")
+    try:
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if "listening" in line)
+        assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} info    listening host=127.0.0.1 port=\d+ policy=\w{12}\n", line)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, rest = process.communicate(timeout=20)
+    assert process.returncode == 0 and "draining running=0" in rest
+
+
+def test_a_sample_of_one_in_nothing_is_none(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text("kind: gateway\npolicies: []\n")
+    _, err = (run := started("run", str(tmp_path / "gateway.yaml"), "--log-sample", "0")).communicate(timeout=60)
+    assert (run.returncode, err.splitlines()[-1]) == (2, "sidecar run: --log-sample 0: one in how many? At least 1")

@@ -219,7 +219,7 @@ async def test_a_comment_changes_nothing(tmp_path: Path) -> None:
         await h.reread()
         assert h.served.running.holder.current is live
         assert await h.hash() == before
-        assert await h.metric('sidecar_config_reloads_total{outcome="loaded"}') is None
+        assert await h.metric('sidecar_config_reloads_total{outcome="loaded"}') == 0
 
 
 @looped
@@ -374,4 +374,4 @@ async def test_the_ledger_beside_the_configuration_is_no_edit(tmp_path: Path) ->
                 await h.hash()
             assert await served.rows(count=5)
             await h.reread()
-            assert await h.metric('sidecar_config_reloads_total{outcome="loaded"}') is None
+            assert await h.metric('sidecar_config_reloads_total{outcome="loaded"}') == 0

@@ -23,6 +23,7 @@ from house import (
     config,
     envelope,
     event,
+    eventually,
     fails,
     looped,
     says,
@@ -81,6 +82,11 @@ def replies(pace: float = 0.0) -> Callable[[Asked, asyncio.StreamWriter], Awaita
     return reply
 
 
+async def answered(http: httpx.AsyncClient) -> bool:
+    """Whether a request comes through; every fifth of the provider's answers is a failure."""
+    return (await http.post(CHAT, json=body(1))).status_code == 200
+
+
 def body(number: int, model: str = "auto") -> dict[str, Any]:
     fields = {"model": model, "messages": HELLO, "stream": number % 2 == 0}
     return fields | ({"max_tokens": 50} if number % 3 else {})
@@ -113,7 +119,7 @@ async def test_the_example_never_spends_more_than_the_budget_whoever_asks_at_onc
                 seen: Counter[str] = Counter()
                 await asyncio.gather(*(drain(http, seen) for _ in range(CALLERS)))
                 alpha = await standing(http, "team-alpha")
-                assert (await others.post(CHAT, json=body(1))).status_code == 200  # another team has its own
+                await eventually(lambda: answered(others))  # another team has its own
                 beta = await standing(others, "others", "beta")
                 gate.process.terminate()
                 assert await gate.ended() == 0
