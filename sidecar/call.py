@@ -10,6 +10,7 @@ from .features import Features
 from .identity.keys import digest
 from .registry.index import Model
 from .stores.base import Counter, Entry, Principal, Quota, State
+from .telemetry.context import Context
 
 
 class Plan(Struct, frozen=True):
@@ -61,7 +62,8 @@ class Call(Struct):
 
     `timeout` are the seconds its caller gives it. `charged` is what limits were taken: the counter, how much, and of
     what: `tokens` are corrected by what was used, `asked` counts once a provider was asked, `requests` whatever comes
-    of them. `meters` are asked before every attempt, and `purse` is the one among them that pays.
+    of them. `meters` are asked before every attempt, and `purse` is the one among them that pays. `context` is its
+    place in a trace, None where nobody traces.
     """
 
     id: str
@@ -74,6 +76,7 @@ class Call(Struct):
     ip: str = ""
     credential: str = ""
     digest: bytes = b""
+    context: Context | None = None
     local: bool = False
     timeout: float | None = None
     principal: Principal | None = None

@@ -14,6 +14,8 @@ from .spec import URL, Condition, Count, Duration, Name, Percent, Port, SecretRe
 Protocol = Literal["openai", "anthropic", "google", "ollama"]
 HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 Path = Annotated[str, Meta(min_length=1, max_length=1024)]
+AttributeName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.-]{0,127}$", examples=["service.name"])]
+AttributeText = Annotated[str, Meta(max_length=256)]
 
 DEFAULT_URLS: dict[str, str] = {
     "openai": "https://api.openai.com/v1",
@@ -160,6 +162,33 @@ class Admin(Spec, frozen=True):
     token_ttl: Annotated[Duration, Meta(description="How long a token of /api/auth/token is good.")] = "15m"
 
 
+class Tracing(Spec, frozen=True):
+    """Spans of every request and attempt, sent to an OpenTelemetry collector by OTLP/HTTP."""
+
+    enabled: Annotated[bool, Meta(description="False traces nothing, whatever the environment says.")] = True
+    endpoint: (
+        Annotated[
+            URL,
+            Meta(
+                description="Where spans are sent; without it OTEL_EXPORTER_OTLP_ENDPOINT and its kin are asked.",
+                examples=["http://127.0.0.1:4318/v1/traces"],
+            ),
+        ]
+        | None
+    ) = None
+    headers: Annotated[dict[HeaderName, SecretRef], Meta(description="Sent along, such as `authorization`.")] = {}
+    sample: Annotated[
+        Percent, Meta(description="Percent of the requests that are traced, where the caller does not decide.")
+    ] = 100
+    content: Annotated[
+        Literal["off", "redacted"],
+        Meta(description="Whether prompts and answers are in the spans, without what looks like a secret."),
+    ] = "off"
+    resource: Annotated[
+        dict[AttributeName, AttributeText], Meta(description="What is told of this gateway, such as `service.name`.")
+    ] = {}
+
+
 class Gateway(Spec, frozen=True, tag_field="kind", tag="gateway"):
     """The gateway: everything has a default but the providers."""
 
@@ -178,6 +207,7 @@ class Gateway(Spec, frozen=True, tag_field="kind", tag="gateway"):
     limits: Limits = Limits()
     cors: Cors = Cors()
     admin: Admin = Admin()
+    tracing: Tracing = Tracing()
     access_log: Annotated[bool, Meta(description="One JSON line a request on standard error.")] = True
 
     def ledger(self, entry: pathlib.Path, environ: Mapping[str, str]) -> pathlib.Path:

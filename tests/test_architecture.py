@@ -21,7 +21,7 @@ ROWS = """
     link graph
     gateway stages scrape importing
     call
-    providers surfaces identity emulator tokens registry stores config conditions
+    providers surfaces identity emulator tokens registry stores config conditions telemetry
     plain
     features listen schedule
     chat spec
@@ -43,7 +43,7 @@ LIBRARIES = {
     "prometheus_client": "engine/metrics.py",
     "protego": "scrape/fetch.py",
     "sqlite_utils": "stores/database.py",
-    "tenacity": ("engine/retry.py", "scrape/fetch.py"),
+    "tenacity": ("engine/export.py", "engine/retry.py", "scrape/fetch.py"),
     "tiktoken": "tokens.py",
     "uvloop": "cli/run.py",
     "watchfiles": ("engine/reload.py", "cli/test.py"),

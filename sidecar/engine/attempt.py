@@ -52,13 +52,14 @@ class Attempt:
     """After `run` returned None there is a `completion`, or `pending` deltas and `more` of them.
 
     Times are perf_counter seconds. `output_seen` are tokens, as far as can be told; of a stream that is passed on as
-    it came the `passed` bytes are counted, and the size of its first events is remembered: about a token each.
+    it came the `passed` bytes are counted, and the size of its first events is remembered: about a token each. `span`
+    is its id in a trace, once it was sent.
     """
 
     __slots__ = (
         "_answer", "_errand", "_gate", "_reader", "_ticket", "billed", "completion", "empty", "ended", "event_size",
         "failure", "finish_reason", "first_token", "lost", "nano", "number", "output_seen", "passed", "pending",
-        "route", "sent", "started", "status", "usage", "watch",
+        "route", "sent", "span", "started", "status", "usage", "watch",
     )  # fmt: skip
 
     def __init__(self, errand: Errand, route: Route, number: int, watch: Watch) -> None:
@@ -70,6 +71,7 @@ class Attempt:
         self.route = route
         self.number = number
         self.watch = watch
+        self.span = ""
         self.started = perf_counter()
         self.first_token: float | None = None
         self.ended = 0.0
@@ -104,6 +106,8 @@ class Attempt:
             self.lost = outgoing.lost + self._unknown_fields()
         except RecursionError:
             return self.fail(Failure(FailureKind.BAD_REQUEST, "the body is nested too deeply"))
+        if call.context is not None:
+            self.span = call.context.descend(outgoing.headers)
         wait = call.plan.first_token if call.chat.stream else call.plan.answer
         watch.limit(wait)
         failure: Failure | None

@@ -31,10 +31,13 @@ from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
 from .access import Access, Remembered, read_access
 from .admins import admins
 from .callers import gateway_keys, tokens
+from .collector import Collector, collector
+from .export import Exporter
 from .keyring import Report
 from .retry import Allowance
 from .rollout import rollout
 from .route import Live, Route
+from .traces import Tracing
 
 
 class Stores(Struct):
@@ -51,6 +54,7 @@ class Stores(Struct):
     rests: Remembered = field(default_factory=dict)
     report: Report | None = None
     budgets: Accounts = field(default_factory=Accounts)
+    exporter: Exporter = field(default_factory=Exporter)
     cache: MemoryCache | None = None
     cache_settings: tuple[int, str] | None = None
 
@@ -138,8 +142,11 @@ def open_graph(
     findings += faults
     access = read_access(policy.gateway, read, stores.rests, stores.tell)
     findings += access.findings
+    to, faults = collector(policy.gateway, read, environ)
+    findings += faults
     if findings:
         return findings
+    stores.rests = access.rests
     routes = _routes(graph, access, stores)
     stores.keys.declare(keys)
     stores.adopt(next((spec for spec in graph.stages if isinstance(spec, Fallback)), Fallback()))
@@ -159,19 +166,19 @@ def open_graph(
         opened=time(),
         keys=access.in_use,
         admins=found,
-        policy_header=policy_header(graph),
+        policy_header=(b"x-sidecar-policy", graph.short_hash.encode()),
+        tracing=_tracing(graph, to, stores.exporter),
     )
-    # On trial is how requests are decided: who may call, what is stored, and what bounds retries stay those in use.
-    opened = {
-        role: replace(live, graph=other, routes=_routes(other, access, stores), policy_header=policy_header(other))
-        for role, other in (beside or {}).items()
-    }
-    return replace(live, rollout=rollout(graph, opened)) if opened else live
+    trials = {role: _beside(live, other, _routes(other, access, stores)) for role, other in (beside or {}).items()}
+    return replace(live, rollout=rollout(graph, trials)) if trials else live
 
 
-def policy_header(graph: Graph) -> tuple[bytes, bytes]:
-    """What tells on every response under which policy it was decided."""
-    return b"x-sidecar-policy", graph.short_hash.encode()
+def _beside(live: Live, graph: Graph, routes: dict[str, Route]) -> Live:
+    """A graph on trial beside the one in use. On trial is how requests are decided: who may call, what is stored, and
+    what bounds retries stay as they are."""
+    header = (live.policy_header[0], graph.short_hash.encode())
+    tracing = None if live.tracing is None else live.tracing.under(graph.short_hash)
+    return replace(live, graph=graph, routes=routes, policy_header=header, tracing=tracing)
 
 
 def _routes(graph: Graph, access: Access, stores: Stores) -> dict[str, Route]:
@@ -185,6 +192,15 @@ def _routes(graph: Graph, access: Access, stores: Stores) -> dict[str, Route]:
         for m in graph.registry
         if m.provider in access.secrets
     }
+
+
+def _tracing(graph: Graph, to: Collector | None, exporter: Exporter) -> Tracing | None:
+    """How requests are traced; their spans go to this collector from now on."""
+    exporter.use(to)
+    if to is None:
+        return None
+    spec = graph.gateway.tracing
+    return Tracing(exporter, spec.sample / 100, spec.content == "redacted", graph.short_hash)
 
 
 def _route(model: Model, provider: Provider, access: Access, gate: Gate | None) -> Route:

@@ -15,6 +15,7 @@ from ..stores.gate import Gate
 from .access import KeyInUse
 from .keyring import Key, Ring
 from .retry import Allowance
+from .traces import Tracing
 
 
 class Route(Struct, frozen=True):
@@ -76,6 +77,7 @@ class Live(Struct, frozen=True):
     admins: Admins
     policy_header: tuple[bytes, bytes]
     """`x-sidecar-policy`, which is on every response."""
+    tracing: Tracing | None = None
     rollout: Rollout | None = None
 
     @property

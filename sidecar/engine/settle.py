@@ -69,6 +69,8 @@ class Settler:
         if not attempts:
             row = _unasked_row(call, ending, overhead, policy)
             self.records.add(status, row, last=True)
+        if live.tracing is not None:
+            live.tracing.settled(call, attempts, ending, status, overhead)
         if attempts and attempts[-1].lost:
             self.records.metrics.lost(attempts[-1].lost)
         if len(attempts) > 1 and attempts[-1].failure is None and attempts[-1].route.model.id != call.chain[0].id:

@@ -5,7 +5,6 @@ aiohttp, because a caller who hangs up must stop the meter: cancelling or closin
 """
 
 import os
-import re
 import ssl
 from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any
@@ -14,15 +13,12 @@ import aiohttp
 
 from ..chat import Failure, FailureKind, Outgoing
 from ..spec import Secret
+from ..telemetry.redact import HIDDEN, KEY_LIKE
 
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 MAX_ERROR_BODY = 64 * 1024
 FAULTS = (aiohttp.ClientError, OSError, ValueError)
 """What asking and reading may raise; `network_failure` says what it means."""
-_KEY_LIKE = re.compile(
-    r"(?:sk|gw|pk|rk|org|proj)[-_][A-Za-z0-9_*-]{8,}"
-    r"|AIza[A-Za-z0-9_-]{10,}|[Bb]earer +[^\s\"']{6,}|eyJ[A-Za-z0-9_.-]{20,}"
-)
 
 
 Answer = aiohttp.ClientResponse
@@ -125,4 +121,4 @@ def sanitised(text: str, key: Secret | None, base_url: str) -> str:
     host = base_url.partition("://")[2].partition("/")[0]
     if host:
         text = text.replace(host, "upstream")
-    return _KEY_LIKE.sub("***", text)
+    return KEY_LIKE.sub(HIDDEN, text)

@@ -151,6 +151,7 @@ class ChatRoute:
             local=is_loopback(address),
             timeout=timeout,
             details={} if headers.get("x-sidecar-explain") == "1" else None,
+            context=None if live.tracing is None else live.tracing.begin(headers),
         )
 
     async def _answer(self, live: Live, call: Call, end: str, sent: Sent, started: float) -> None:
@@ -215,14 +216,15 @@ class ChatRoute:
         self._settler.settle(execution.errand.live, call, attempts, ending)
 
     async def _stream(self, execution: Execution, sent: Sent, started: float, overhead: float) -> None:
-        """Deltas to the caller as they come; all bytes are kept while they may be worth caching."""
+        """Deltas to the caller as they come; all bytes are kept while they may be worth caching, or are traced."""
         call, attempts = execution.errand.call, execution.attempts
         attempt = attempts[-1]
         encoder = self._surface.encoder(call.chat, attempt.route.model.id, call.id, call.now)
         headers = call_headers(call, execution.errand.live, overhead)
         headers += [*attempt_headers(attempts, None), SSE]
         await sent.head(200, headers)
-        kept: list[bytes] | None = [] if call.cache_key is not None else None
+        tracing = execution.errand.live.tracing
+        kept: list[bytes] | None = [] if call.cache_key is not None or (tracing and tracing.content) else None
         send = sent.send  # a chunk passes here a thousand times: no layer more than it needs
         deltas: Sequence[Delta] | None = attempt.pending
         while deltas is not None:

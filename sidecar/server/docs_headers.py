@@ -2,6 +2,8 @@
 
 from typing import Any
 
+_TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 REQUEST_HEADERS: dict[str, tuple[str, list[str]]] = {
     "x-sidecar-task": ("A tag for the policy's rules, which read it as `task`.", ["extract", "legal"]),
     "x-sidecar-strategy": ("How `auto` chooses, when the model's name does not say.", ["cost", "quality", "speed"]),
@@ -18,6 +20,7 @@ REQUEST_HEADERS: dict[str, tuple[str, list[str]]] = {
         ["1"],
     ),
     "x-request-timeout": ("Seconds that the whole chain may take: 20, 1.5 or 800ms. Then 504.", ["20"]),
+    "traceparent": ("W3C trace context: the gateway's spans stand below the caller's (docs/tracing.md).", [_TRACE]),
     "x-sidecar-route": ("`off`: only the named model, no fallback.", ["off"]),
 }
 """Name -> what it does, and examples."""

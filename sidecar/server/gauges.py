@@ -15,7 +15,7 @@ def readings(running: Running, now: float) -> list[Reading]:
     """The gateway as it is now. Labels are names from the configuration."""
     # As the next request would: a breaker whose rest is over is half-open.
     running.stores.health.wake(now)
-    return [*_process(running), *_stores(running), *_budgets(running, now), *_models(running)]
+    return [*_process(running), *_stores(running), _spans(running), *_budgets(running, now), *_models(running)]
 
 
 def _process(running: Running) -> list[Reading]:
@@ -42,6 +42,12 @@ def _stores(running: Running) -> list[Reading]:
         _count("sidecar_explanations_dropped", "Explanations not kept.", running.records.decisions.dropped),
         _count("sidecar_log_dropped_lines", "Log lines lost: nobody read them.", running.log.dropped),
     ]
+
+
+def _spans(running: Running) -> Reading:
+    outcomes: Values = {(outcome,): count for outcome, count in running.stores.exporter.outcomes.items()}
+    text = "Spans of traces, by what became of them: exported, dropped or failed."
+    return Reading("sidecar_spans", text, outcomes, ("outcome",), counter=True)
 
 
 def _budgets(running: Running, now: float) -> list[Reading]:

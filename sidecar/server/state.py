@@ -105,6 +105,7 @@ async def running(
     reloader = Reloader(entry, loaded, holder, stores, environ)
     changes.hear("provider_keys", reloader.reopen)
     updates = RegistryUpdates(entry, holder, metrics, ledger.path, environ)
+    exporting = _owned(stores.exporter.run(upstream, holder.log), "traces", holder)
     access = Access(holder, secret, time.time)
     jobs = {
         _RELOAD: reloader.run(loaded.folders),
@@ -120,6 +121,7 @@ async def running(
             )
     finally:
         changes.close()
+        await stores.exporter.stop(exporting)
         await upstream.close()
         await records.flush()
         await shadows.close()

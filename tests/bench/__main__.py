@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.bench import install, ledger, report
 from tests.bench.process import BenchError
-from tests.bench.rows import BUILDERS
+from tests.bench.rows import BUILDERS, USUAL
 from tests.bench.run import Bench, OutOfTime, Plan, say
 
 
@@ -57,7 +57,14 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="one short round, under two minutes; for a first impression"
     )
-    parser.add_argument("--only", type=_names, default=list(BUILDERS), metavar="A,B", help=f"of {', '.join(BUILDERS)}")
+    parser.add_argument("--only", type=_names, default=list(USUAL), metavar="A,B", help=f"of {', '.join(BUILDERS)}")
+    parser.add_argument(
+        "--observing",
+        dest="only",
+        action="store_const",
+        const=["observing"],
+        help="what logs and traces cost: the sidecar with and without them",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every run")
     parser.add_argument("--markdown", action="store_true", help="print the table for the README")
     parser.add_argument("--no-install", dest="install", action="store_false", help="skip what is not installed yet")

@@ -27,13 +27,14 @@ _NOISE = 0.03
 
 @dataclasses.dataclass(frozen=True)
 class Goal:
-    """`figure` of sidecar against `other`; `limit` is a least value, or a most value when `most`."""
+    """`figure` of `own` against `other`; `limit` is a least value, or a most value when `most`."""
 
     text: str
     figure: str
     other: str
     limit: float
     most: bool = False
+    own: str = "sidecar"
 
 
 GOALS = (
@@ -46,6 +47,8 @@ GOALS = (
     Goal("start to ready: sidecar / LiteLLM", "start", "litellm.start", 1 / 6, most=True),
     Goal("idle PSS of sidecar, MB", "pss", "", 130, most=True),
     Goal("one routing decision, p99 ms", "decision", "", 1.0, most=True),
+    Goal("JSON: logs and traces on / off", "json", "observing-off.json", 0.85, own="observing-on"),
+    Goal("streams: logs and traces on / off", "stream", "observing-off.stream", 0.85, own="observing-on"),
 )
 
 
@@ -120,6 +123,8 @@ def goals(bench: Bench) -> list[tuple[str, str, str, str]]:
     """(goal, wanted, measured, verdict); rates are compared round by round."""
     out = []
     for goal in GOALS:
+        if goal.own != "sidecar" and goal.own not in bench.results:
+            continue
         sign = "<=" if goal.most else ">="
         wanted = f"{sign} {goal.limit:.3g}"
         values = _values(bench, goal)
@@ -144,14 +149,14 @@ def _values(bench: Bench, goal: Goal) -> list[float]:
     other = bench.results.get(name)
     if goal.figure == "start":
         return [min(own.starts) / min(other.starts)] if own and other and own.starts and other.starts else []
-    mine = rates(bench.results.get("sidecar-cache" if goal.figure == "cache" else "sidecar"), goal.figure)
+    mine = rates(bench.results.get("sidecar-cache" if goal.figure == "cache" else goal.own), goal.figure)
     return [a / b for a, b in zip(mine, rates(other, kind), strict=False) if b]
 
 
 def _noisy(bench: Bench, goal: Goal) -> bool:
     """Did other programs disturb one of the two sides in half of the rounds?"""
     name, _, kind = goal.other.partition(".")
-    own = "sidecar-cache" if goal.figure == "cache" else "sidecar"
+    own = "sidecar-cache" if goal.figure == "cache" else goal.own
     sides = [bench.results[n].samples.get(k, []) for n, k in ((own, goal.figure), (name, kind)) if n in bench.results]
     return any(runs and median(s.foreign for s in runs) > _NOISE for runs in sides)
 

@@ -156,6 +156,24 @@ def sidecar(place: Place) -> list[Row]:
     return rows
 
 
+def observing(place: Place) -> list[Row]:
+    """The sidecar that tells nobody anything, and the one that logs every request and traces all of them. Metrics are
+    always counted."""
+    version, rows = importlib.metadata.version("llm-sidecar"), []
+    for name, more in (
+        ("observing-off", "access_log: false\ntracing: {enabled: false}\n"),
+        ("observing-on", f"access_log: true\ntracing: {{endpoint: 'http://127.0.0.1:{place.upstream}/v1/traces'}}\n"),
+    ):
+        config, port = _example(place.directory(f"{name}-config")) / "gateway.yaml", free_port()
+        config.write_text(config.read_text() + more)
+        env = place.env(name, UPSTREAM_URL=place.url, SIDECAR_PORT=str(port), SIDECAR_KEY=KEY)
+        argv = [sys.executable, "-m", "sidecar", "run", str(config)]
+        launch = Launch(argv, port, "/ready", ROOT, env)
+        target = Target(port, "auto", {"authorization": f"Bearer {KEY}"})
+        rows.append(Row(name, name, version, target, launch, own_python=True))
+    return rows
+
+
 def litellm(place: Place) -> list[Row]:
     command, version = install.litellm(may_install=place.may_install)
     home, port = place.directory("litellm"), free_port()
@@ -190,7 +208,10 @@ BUILDERS: dict[str, Callable[[Place], list[Row]]] = {
     "sidecar": sidecar,
     "portkey": portkey,
     "litellm": litellm,
+    "observing": observing,
 }
+USUAL = tuple(name for name in BUILDERS if name != "observing")
+"""The rows of the table in the README."""
 
 
 def _example(home: Path) -> Path:
