@@ -13,6 +13,7 @@ PACKAGE = ROOT / "sidecar"
 
 ROWS = """
     cli
+    compare
     server cases
     engine
     render policy

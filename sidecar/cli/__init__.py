@@ -15,6 +15,7 @@ VERBS = {
     "emulate": "a stand-in for all four providers, offline",
     "validate": "check a configuration: every error at once, offline, without a key",
     "test": "the cases beside the policies, offline, without a key",
+    "diff": "what another policy means, and which requests it moves: paths or git revisions",
     "explain": "why a request would go where it goes; or what a diagnostic code means",
     "graph": "the policy as a picture: mermaid, dot or json",
     "show": "the configuration as the gateway understands it",

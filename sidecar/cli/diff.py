@@ -1,0 +1,83 @@
+"""`sidecar diff [OLD [NEW]]`: what another policy means, and what it does to requests. Offline, without a key."""
+
+import argparse
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ..compare.changes import changes
+from ..compare.corpus import chosen
+from ..compare.effect import effect
+from ..compare.facts import facts
+from ..compare.report import Comparison, as_github, as_json, as_markdown, as_text
+from ..compare.side import Side, Source, SourceError, read, source_of
+from ..config.diagnostic import Severity
+from ..config.render import render_github, render_text
+from .config import colored, default_path
+
+FORMATS = {"text": as_text, "json": as_json, "github": as_github, "markdown": as_markdown}
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The two sides, what they are tried on, and how it is told."""
+    parser.add_argument(
+        "old", nargs="?", default="HEAD", help="gateway.yaml, its folder, or a git revision: main, HEAD~1, REV:path "
+        "(default: HEAD)",
+    )  # fmt: skip
+    parser.add_argument("new", nargs="?", help="the same (default: the files as they are)")
+    parser.add_argument(
+        "--config", type=Path, help="the gateway.yaml of revisions (default: $SIDECAR_CONFIG or ./gateway.yaml)"
+    )
+    parser.add_argument(
+        "--corpus", type=Path, action="append", default=[], metavar="FILE.jsonl",
+        help="requests to try, the body of one a line, in place of the built-in sample",
+    )  # fmt: skip
+    parser.add_argument("--format", choices=tuple(FORMATS), default="text")
+    parser.add_argument("--exit-code", action="store_true", help="exit with 1 when something differs")
+
+
+def action(options: argparse.Namespace) -> int:
+    """0; 1 when a side has errors, or with `--exit-code` when they differ; 2 when one cannot be read."""
+    config = options.config or default_path()
+    try:
+        with TemporaryDirectory(prefix="sidecar-old-") as old, TemporaryDirectory(prefix="sidecar-new-") as new:
+            sources = (
+                source_of(options.old, config, Path(old)),
+                source_of(options.new or str(config), config, Path(new)),
+            )
+            sides = [side for source in sources if (side := _sound(source, options.format)) is not None]
+            if len(sides) < len(sources):
+                return 1
+            return _told(sides[0], sides[1], options)
+    except SourceError as fault:
+        sys.stderr.write(f"sidecar diff: {fault}\n")
+        return 2
+
+
+def _sound(source: Source, format_: str) -> Side | None:
+    """The side, or None once its errors are told."""
+    side = read(source)
+    if isinstance(side, Side):
+        return side
+    errors = [finding for finding in side.findings if finding.severity is Severity.ERROR]
+    if format_ == "github":
+        sys.stdout.write(render_github([source.finding(finding, "") for finding in errors]))
+    else:
+        texts = {source.text(file): text for file, text in side.sources.texts.items()}
+        findings = [source.finding(finding) for finding in errors]
+        sys.stderr.write(render_text(findings, texts, colored(sys.stderr)))
+    return None
+
+
+def _told(old: Side, new: Side, options: argparse.Namespace) -> int:
+    corpora, faults = chosen(options.corpus, old, new)
+    if faults:
+        sys.stderr.write(f"note: {faults} findings in files of cases: `sidecar validate` shows them\n")
+    found = Comparison(
+        old,
+        new,
+        changes(facts(old.policy, old.graph), facts(new.policy, new.graph)),
+        [effect(old, new, corpus) for corpus in corpora if old.graph.hash != new.graph.hash],
+    )
+    sys.stdout.write(FORMATS[options.format](found))
+    return int(options.exit_code and found.differs)
