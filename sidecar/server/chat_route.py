@@ -14,8 +14,10 @@ from ..engine.execute import Execution
 from ..engine.failures import problem as failure_problem
 from ..engine.headers import header
 from ..engine.holder import Holder
+from ..engine.rollout import on_trial
 from ..engine.route import Live
 from ..engine.settle import Ending, Settler, bill
+from ..engine.shadow import Shadows
 from ..engine.upstream import Upstream
 from ..engine.walk import walk
 from ..engine.watch import Watches
@@ -54,11 +56,14 @@ def next_request_id() -> str:
 class ChatRoute:
     """Serves one surface. Shared by all requests; everything of one request is in locals and its Call."""
 
-    def __init__(self, surface: Surface, holder: Holder, upstream: Upstream, settler: Settler) -> None:
+    def __init__(
+        self, surface: Surface, holder: Holder, upstream: Upstream, settler: Settler, shadows: Shadows
+    ) -> None:
         self._surface = surface
         self._holder = holder
         self._upstream = upstream
         self._settler = settler
+        self._shadows = shadows
         self._tokens = Tokens()
         self.watches = Watches(asyncio.get_running_loop())
         self.draining = False
@@ -90,7 +95,7 @@ class ChatRoute:
             if near_limit(call.features.tokens, live.graph.contexts):
                 await self._tokens.refine(call.chat, call.features)
             self._settler.health.wake(call.now)
-            end = walk(live.graph, call)
+            live, end = (live, walk(live.graph, call)) if live.rollout is None else on_trial(live, call, self._shadows)
             if end == "execute":
                 execution = Execution(Errand(live, call, self._upstream, self._surface.protocol), watch)
                 await self._execute(execution, sent, started)
