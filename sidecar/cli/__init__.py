@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from .. import __version__
 
 VERBS = {
+    "init": "a commented configuration to begin with, and the tests of its policies",
+    "import": "another gateway's configuration as one of ours, and a list of what could not be carried over",
     "run": "serve the gateway",
     "demo": "gateway and emulator: a dozen prompts, a table, then it keeps serving",
     "emulate": "a stand-in for all four providers, offline",

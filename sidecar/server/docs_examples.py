@@ -120,6 +120,7 @@ STATUS: dict[str, Any] = {
     "policy": "dde8fbdeee9e",
     "policy_since": 1795132800.0,
     "reload": {"outcome": "loaded", "at": 1795132800.0, "findings": None},
+    "rollout": None,
     "registry_problem": None,
     "registry_update": {
         "next": 1795143600.0,

@@ -167,7 +167,7 @@ def _models() -> Node:
         "description": "`auto` and its strategies, the policy's aliases, then the models of usable providers that the "
         "key may use.",
         "security": [*_KEYED, {}],
-        "responses": {"200": _json("The list.", "ModelList", examples.MODELS), "401": _plain_refusal("401")},
+        "responses": {"200": _json("The list.", "ModelList", examples.MODELS), **_plain_refusals()},
     }
 
 
@@ -222,13 +222,13 @@ def _status() -> Node:
         "description": "What `/status` shows. Open to this machine; from elsewhere it needs a gateway key, which a "
         "browser may send as the password of basic authentication.",
         "security": [*_KEYED, {"basic": []}, {}],
-        "responses": {"200": _json("The gateway now.", "Status", examples.STATUS), "401": _plain_refusal("401")},
+        "responses": {"200": _json("The gateway now.", "Status", examples.STATUS), **_plain_refusals()},
     }
 
 
-def _plain_refusal(status: str) -> Node:
-    text, example = _REFUSALS[status]
-    return _json(text, "Error", example)
+def _plain_refusals() -> Node:
+    """What any page that asks for a key may answer."""
+    return {status: _json(_REFUSALS[status][0], "Error", _REFUSALS[status][1]) for status in ("400", "401", "500")}
 
 
 def _json(description: str, schema: str, example: Any, headers: Node | None = None) -> Node:

@@ -17,7 +17,7 @@ from litestar.datastructures import State
 from ..chat import Problem
 from ..engine.route import Live
 from ..stages.authenticate import Authenticate
-from .body import client_ip, credential, is_loopback
+from .body import client_ip, credential_of, is_loopback
 from .models import nobody
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
@@ -36,7 +36,10 @@ def refusal(live: Live, request: Request[Any, Any, State], now: float) -> Proble
         return None
     call = nobody(live, now)
     call.ip = client_ip(request.scope)
-    call.credential = credential(request.headers) or _password(request.headers.get("authorization", ""))
+    shown = credential_of(request.scope)
+    if isinstance(shown, Problem):
+        return shown
+    call.credential = shown or _password(request.headers.get("authorization", ""))
     if not call.credential:
         return _NEEDED
     gates = [live.graph.nodes[spec.node] for spec in live.graph.stages if isinstance(spec, Authenticate)]

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from .page import Column, Html, code_block, document, inline, join, table, tag
 from .status_data import KeyStatus, ModelStatus, ProviderStatus, RegistryUpdateStatus, Status, Traffic
+from .status_rollout import rollout
 
 SHEET = "status.css"
 NONE = "–"
@@ -24,6 +25,7 @@ def render(status: Status) -> Html:
             _banners(status),
             _section("Last 24 hours", _traffic(status)),
             _section("Configuration", _configuration(status)),
+            _section("Rollout", rollout(status.rollout)) if status.rollout is not None else None,
             _section("Registry", _registry(status.registry_update)) if _updates(status.registry_update) else None,
             _section("Providers", _providers(status.providers)),
             _section("Stages", _stages(status)),
@@ -61,6 +63,9 @@ def _banners(status: Status) -> Html:
             ", still serves.",
         )
         shown.append(_banner("Configuration refused", text, status.reload.findings))
+    if status.reload.outcome == "candidate refused":
+        text = join("Policies on trial cannot be used: requests go without them since ", moment(status.reload.at), ".")
+        shown.append(_banner("Candidate refused", text, status.reload.findings))
     if status.reasons:
         rows = [tag("li", tag("strong", part), f": {reason}") for part, reason in status.reasons.items()]
         shown.append(_banner("Not ready", tag("ul", rows)))
@@ -161,7 +166,7 @@ def _configuration(status: Status) -> Html:
         ("Started", join(moment(status.started), f" ({ago(status.now, status.started)})")),
     ]
     facts = tag("dl", [join(tag("dt", name), tag("dd", value)) for name, value in rows], class_="facts")
-    if reload.outcome == "refused" or not reload.findings:
+    if reload.outcome.endswith("refused") or not reload.findings:
         return facts
     return join(facts, tag("p", "Warnings of the configuration in use:"), code_block(reload.findings, "Warnings"))
 
