@@ -63,7 +63,8 @@ class Call(Struct):
     `timeout` are the seconds its caller gives it. `charged` is what limits were taken: the counter, how much, and of
     what: `tokens` are corrected by what was used, `asked` counts once a provider was asked, `requests` whatever comes
     of them. `meters` are asked before every attempt, and `purse` is the one among them that pays. `context` is its
-    place in a trace, None where nobody traces.
+    place in a trace, None where nobody traces. `patterns` are regular expressions that were searched for, and whether
+    they were found.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Call(Struct):
     principal: Principal | None = None
     tier: str = ""
     rule: str = ""
+    patterns: dict[str, bool] | None = None
     strategy: str = ""
     chain: list[Model] = field(default_factory=list)
     plan: Plan = Plan()

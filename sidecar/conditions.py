@@ -115,19 +115,25 @@ class Condition:
 
 
 class Found:
-    """Whether named patterns are found in one text; each is searched for once, and only when a rule asks."""
+    """Whether named patterns are found in one text; each is searched for once, and only when a rule asks.
+
+    `known` is what was found before, by the regular expression itself; what is found now goes there.
+    """
 
     __slots__ = ("_known", "_patterns", "_text")
 
-    def __init__(self, patterns: Mapping[str, re.Pattern[str]], text: str) -> None:
+    def __init__(
+        self, patterns: Mapping[str, re.Pattern[str]], text: str, known: dict[str, bool] | None = None
+    ) -> None:
         self._patterns = patterns
         self._text = text
-        self._known: dict[str, bool] = {}
+        self._known = {} if known is None else known
 
     def __call__(self, name: str) -> bool:
-        known = self._known.get(name)
+        pattern = self._patterns[name]
+        known = self._known.get(pattern.pattern)
         if known is None:
-            known = self._known[name] = self._patterns[name].search(self._text) is not None
+            known = self._known[pattern.pattern] = pattern.search(self._text) is not None
         return known
 
 
@@ -155,9 +161,9 @@ class FirstMatch:
             else:
                 self._groups += [(start, part, None, program) for start, part, program in _grouped(begin, group)]
 
-    def index(self, features: Features) -> int:
-        """The place of the first condition that holds, or -1."""
-        found = Found(self._patterns, features.text)
+    def index(self, features: Features, known: dict[str, bool] | None = None) -> int:
+        """The place of the first condition that holds, or -1. `known` is what is known of patterns (`Found`)."""
+        found = Found(self._patterns, features.text, known)
         shared: Any = None
         for start, conditions, test, program in self._groups:
             if test is not None:
@@ -169,9 +175,9 @@ class FirstMatch:
                 return start + place
         return -1
 
-    def context(self, features: Features) -> Any:
+    def context(self, features: Features, known: dict[str, bool] | None = None) -> Any:
         """The variables that these conditions read, for `Condition.holds`."""
-        return self._context(features, Found(self._patterns, features.text))
+        return self._context(features, Found(self._patterns, features.text, known))
 
     def _context(self, features: Features, found: Found) -> Any:
         return context(features, self._features, {name: found(name) for name in self._patterns})

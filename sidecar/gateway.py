@@ -9,7 +9,7 @@ from msgspec import Meta
 from .identity.admins import Role
 from .registry.override import ModelSpec
 from .schedule import Cron, check
-from .spec import URL, Count, Duration, Name, Percent, Port, SecretRef, Size, Spec
+from .spec import URL, Condition, Count, Duration, Name, Percent, Port, SecretRef, Size, Spec
 
 Protocol = Literal["openai", "anthropic", "google", "ollama"]
 HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}$")]
@@ -107,6 +107,41 @@ class RegistryUpdate(Spec, frozen=True):
         check(self.schedule)
 
 
+Candidate = Annotated[
+    tuple[Path, ...],
+    Meta(min_length=1, description="Folders or files that stand in for `policies`.", examples=[["policies-next"]]),
+]
+
+
+class Shadow(Spec, frozen=True):
+    """Policies that judge live requests and answer none: what they would have decided otherwise is kept."""
+
+    policies: Candidate
+    sample: Annotated[Percent, Meta(description="Percent of the requests that are judged a second time.")] = 100
+
+
+class Canary(Spec, frozen=True):
+    """Policies that some of the requests are served by; a conversation stays on the side it began on."""
+
+    policies: Candidate
+    percent: Annotated[Percent, Meta(description="Of those for which `when` holds.")] = 100
+    when: Annotated[Condition, Meta(description="Only requests for which it holds.")] | None = None
+    salt: Annotated[str, Meta(max_length=64, description="Another one draws other conversations.")] = ""
+
+
+class Rollout(Spec, frozen=True):
+    """Policies on trial. Providers, models, keys and limits are shared with the policies in use."""
+
+    shadow: Shadow | None = None
+    canary: Canary | None = None
+
+    @property
+    def candidates(self) -> dict[str, tuple[str, ...]]:
+        """What is on trial, by the field that names it."""
+        named = {"shadow": self.shadow, "canary": self.canary}
+        return {role: candidate.policies for role, candidate in named.items() if candidate is not None}
+
+
 class AdminKey(Spec, frozen=True):
     """One key of the admin API: exactly one of `hash` (sha256:<64 hex>) and `secret` (where the text is found)."""
 
@@ -165,9 +200,17 @@ class Gateway(Spec, frozen=True, tag_field="kind", tag="gateway"):
         "policies",
     )
     pipeline: Annotated[tuple[Name, ...], Meta(description="Order of the stages; the default order when empty.")] = ()
+    rollout: Rollout | None = None
     registry: Annotated[Path, Meta(description="A models.json instead of the bundled one.")] | None = None
     registry_update: RegistryUpdate | None = None
     database: Annotated[Path, Meta(description="The ledger's SQLite file, relative to this file.")] = "sidecar.db"
+    ledger_keeps: Annotated[
+        Literal["text", "features", "nothing"],
+        Meta(
+            description="What the ledger keeps of each request for `sidecar replay`: counts and flags (no word of it); "
+            "text: the last user message too, cut at 4,000 characters."
+        ),
+    ] = "features"
     limits: Limits = Limits()
     cors: Cors = Cors()
     admin: Admin = Admin()

@@ -5,9 +5,11 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
+from .conditions import Condition, ConditionError
 from .config.codes import Code
 from .config.diagnostic import Diagnostic, Place, Severity
 from .config.document import DataPath, Document
+from .features import FEATURES
 from .gateway import Gateway, Provider
 from .spec import Spec
 from .stages import STAGES
@@ -76,6 +78,7 @@ def link_problems(
         *_provider_problems(gateway, scope),
         *_admin_problems(gateway),
         *([] if absent.models else _alias_problems(gateway, stages, scope)),
+        *_rollout_problems(gateway),
         *_pipeline_problems(gateway, stages, absent),
         *_duplicate_nodes(stages),
         *_edge_problems(stages, scope, absent),
@@ -192,6 +195,20 @@ def _alias_problems(gateway: Linked[Gateway], stages: Sequence[Linked[StageSpec]
             help_ = f"did you mean `{close}`?" if close else "an alias stands for a model, `auto` or `auto:<strategy>`"
             found.append(gateway.finding(path, Code.UNKNOWN_MODEL, f"`{target}` is not a model", help_))
     return found
+
+
+def _rollout_problems(gateway: Linked[Gateway]) -> list[Diagnostic]:
+    rollout = gateway.spec.rollout
+    canary = None if rollout is None else rollout.canary
+    if canary is None or canary.when is None:
+        return []
+    try:
+        Condition(canary.when)
+    except ConditionError as fault:
+        help_ = among(fault.unknown, FEATURES, "features") if fault.unknown else fault.help
+        message = f"condition of the canary: {fault}"
+        return [gateway.finding(("rollout", "canary", "when"), Code.BAD_CONDITION, message, help_)]
+    return []
 
 
 def _pipeline_problems(

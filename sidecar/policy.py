@@ -65,7 +65,8 @@ class Loaded(Struct, frozen=True):
     """What came of reading a configuration. `graph` is None when a finding is an error, or when one file of it was
     looked at by itself.
 
-    `registry_problem` says why models.json is not the one that was asked for.
+    `registry_problem` says why models.json is not the one that was asked for. `candidates` are the policies on trial,
+    by the field of `rollout` that names them; their findings refuse them alone.
     """
 
     policy: Policy | None
@@ -74,11 +75,38 @@ class Loaded(Struct, frozen=True):
     sources: Sources
     folders: frozenset[Path]
     registry_problem: str | None = None
+    candidates: Mapping[str, "Loaded"] = {}
 
     @property
     def text(self) -> str:
         """The findings as `sidecar validate` prints them; empty when there are none."""
         return self.render(())
+
+    @property
+    def beside(self) -> dict[str, Graph]:
+        """The policies on trial that can be used."""
+        return {role: one.graph for role, one in self.candidates.items() if one.graph is not None}
+
+    @property
+    def serving(self) -> tuple[Graph, ...]:
+        """The policy in use, and the canary that serves beside it."""
+        canary = self.candidates.get("canary")
+        return tuple(one.graph for one in (self, canary) if one is not None and one.graph is not None)
+
+    @property
+    def candidates_text(self) -> str:
+        """What was found in policies on trial, and which of them are left out for it."""
+        parts = []
+        for role, one in self.candidates.items():
+            if one.graph is None:
+                parts.append(f"rollout.{role} cannot be used; traffic goes without it:\n")
+            parts.append(one.text)
+        return "".join(parts)
+
+    @property
+    def left_out(self) -> str | None:
+        """Why policies on trial cannot be used; None when all of them can."""
+        return self.candidates_text if any(one.graph is None for one in self.candidates.values()) else None
 
     @property
     def errors(self) -> int:
@@ -92,7 +120,7 @@ class Loaded(Struct, frozen=True):
 
 class _Read(Struct):
     """The documents of a configuration. `sound` is false when the gateway's own could not be used as it is written;
-    `alone` says that there is none: policies are checked by themselves."""
+    `alone` says that there is none: policies are checked by themselves. `given`: they are no file's."""
 
     sources: Sources
     gateway: Linked[Gateway]
@@ -100,6 +128,7 @@ class _Read(Struct):
     alone: bool
     others: list[Document]
     findings: list[Diagnostic]
+    given: bool
 
 
 def load(
@@ -109,11 +138,25 @@ def load(
 
     `strict` makes an unset variable an error; `validate` is not strict, for CI has no environment. `given` is read in
     place of the file `entry`, and by itself. `still` takes the prices of the day the registry was made, not today's:
-    the same files are then the same policy on any day.
+    the same files are then the same policy on any day. Policies on trial are read when those in use are sound.
     """
     read = _read(entry, environ, strict, given)
+    loaded = _compiled(entry, environ, read, strict, still)
+    rollout = None if loaded.graph is None else loaded.graph.gateway.rollout
+    candidates = dict[str, Loaded]()
+    for role in () if rollout is None else rollout.candidates:
+        on_trial = _compiled(entry, environ, _read(entry, environ, strict, None, role), strict, still)
+        own = tuple(finding for finding in on_trial.findings if finding not in loaded.findings)
+        candidates[role] = msgspec.structs.replace(on_trial, findings=own)
+    folders = loaded.folders.union(*(one.folders for one in candidates.values()))
+    return msgspec.structs.replace(loaded, candidates=candidates, folders=folders)
+
+
+def _compiled(entry: Path, environ: Mapping[str, str], read: _Read, strict: bool, still: bool) -> Loaded:
+    """Check, link and compile what was read."""
     gateway, findings = read.gateway, read.findings
-    unread = given is not None or any(f.severity is Severity.ERROR for f in findings)
+    given = read.given
+    unread = given or any(f.severity is Severity.ERROR for f in findings)
     folders = _folders(entry, gateway.spec, read.sources, environ)
     written: list[Linked[StageSpec]] = []
     parts: list[Linked[PartSpec]] = []
@@ -139,7 +182,7 @@ def load(
     findings += link_problems(gateway, stages, scope, Absent(off, frozenset(broken), unread, not read.sound))
     findings += key_problems([*stages, *parts])
     findings += [f for f in _problems([*stages, *parts], scope) if read.sound or f.code not in _OF_MODELS]
-    if given is None and not any(f.severity is Severity.ERROR for f in findings):
+    if not given and not any(f.severity is Severity.ERROR for f in findings):
         limits = any(key.limits for _, _, key in declared_keys([*stages, *parts]))
         findings += shape_problems(gateway, stages, scope, limits=limits)
     findings += list(plain_secrets(read.sources.texts, findings))
@@ -148,9 +191,9 @@ def load(
     policy = Policy(gateway, tuple(stages), tuple(parts), scope, pipeline(gateway.spec, [s.spec for s in stages]))
     specs = tuple(s.spec for s in stages)
     # A file looked at by itself may lead to stages of other files.
-    graph = compile_graph(gateway.spec, specs, policy.order, scope) if given is None else None
+    graph = compile_graph(gateway.spec, specs, policy.order, scope) if not given else None
     findings += lint(LintContext(gateway, (*stages, *parts), scope))
-    return Loaded(policy, graph, _shown(read, whole=given is None), read.sources, folders, problem)
+    return Loaded(policy, graph, _shown(read, whole=not given), read.sources, folders, problem)
 
 
 def _shown(read: _Read, *, whole: bool) -> tuple[Diagnostic, ...]:
@@ -168,11 +211,14 @@ _OF_MODELS = {Code.UNKNOWN_MODEL, Code.UNKNOWN_PROVIDER, Code.NO_CANDIDATES}
 """What cannot be judged while the gateway's providers and models are not known."""
 
 
-def _read(entry: Path, environ: Mapping[str, str], strict: bool, given: bytes | None) -> _Read:
-    """All documents but the gateway's; the gateway's own first tells which folders there are."""
+def _read(
+    entry: Path, environ: Mapping[str, str], strict: bool, given: bytes | None, candidate: str | None = None
+) -> _Read:
+    """All documents but the gateway's; the gateway's own first tells which folders there are. `candidate` is the field
+    of its `rollout` whose policies are read in place of the others."""
     first = read_folder(entry, {}) if given is None else _alone(given, str(entry))
     documents, findings = first.documents()
-    read = _Read(first, Linked(Gateway(), None, str(entry)), not findings, not strict, [], findings)
+    read = _Read(first, Linked(Gateway(), None, str(entry)), not findings, not strict, [], findings, given is not None)
     for document in documents:
         if document.kind != "gateway" or read.gateway.document is not None:
             read.others.append(document)
@@ -184,7 +230,11 @@ def _read(entry: Path, environ: Mapping[str, str], strict: bool, given: bytes | 
         standing = spec if isinstance(spec, Gateway) else Gateway(policies=_paths(document))
         read.gateway = Linked(standing, document, str(entry))
         read.alone = False
-    includes = _includes(read.gateway, entry)
+    spec = read.gateway.spec
+    if candidate is not None and spec.rollout is not None:
+        standing = msgspec.structs.replace(spec, policies=spec.rollout.candidates[candidate])
+        read.gateway = msgspec.structs.replace(read.gateway, spec=standing)
+    includes = _includes(read.gateway, entry, candidate)
     if includes and given is None:
         read.sources = read_folder(entry, includes)
         files = set(read.sources.texts) - set(first.texts)
@@ -213,13 +263,14 @@ def _second(again: Linked[Gateway], first: Linked[Gateway]) -> Diagnostic:
     return Diagnostic(Code.DUPLICATE_NAME, Severity.ERROR, message, place, help_, also)
 
 
-def _includes(gateway: Linked[Gateway], entry: Path) -> dict[str, Place]:
+def _includes(gateway: Linked[Gateway], entry: Path, candidate: str | None) -> dict[str, Place]:
     """Paths the gateway names. The default folder need not exist; one that is written must."""
     if gateway.document is None:
         return {}  # policies alone, to be checked by themselves
-    written = "policies" in gateway.document.data
+    written = candidate is not None or "policies" in gateway.document.data
+    named: tuple[str, ...] = ("policies",) if candidate is None else ("rollout", candidate, "policies")
     return {
-        path: gateway.place(("policies", index))
+        path: gateway.place((*named, index))
         for index, path in enumerate(gateway.spec.policies)
         if written or (entry.parent / path).exists()
     }
@@ -295,8 +346,10 @@ def _scope(read: _Read, parts: Sequence[PartSpec], registry: Registry) -> Scope:
     classifiers = [stage for stage in parts if isinstance(stage, Classify)]
     tiers = dict.fromkeys(tier for stage in classifiers for tier in stage.tiers)
     steering = frozenset(name for stage in classifiers for rule in stage.rules for name in steers(rule.when))
+    # Where a policy lies, and whether it is on trial, is no part of it: promoted, it keeps its hash.
+    gateway = msgspec.structs.replace(read.gateway.spec, policies=(), rollout=None)
     digest = sha256()
-    for part in (read.gateway.spec, *parts, *registry.cards):
+    for part in (gateway, *parts, *registry.cards):
         digest.update(msgspec.json.encode(part, order="deterministic") + b"\n")
     enabled = _enabled(read)
     providers = frozenset(model.provider for model in registry) if enabled is None else enabled

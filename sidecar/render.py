@@ -1,4 +1,6 @@
-"""A graph as a picture: Mermaid, Graphviz dot, or JSON."""
+"""A graph as a picture: Mermaid, Graphviz dot, or JSON; on its edges, if known, the requests that took them."""
+
+from collections.abc import Mapping
 
 import msgspec
 
@@ -7,20 +9,30 @@ from .graph import Graph, Node
 _LABELS = {"execute": "ask the provider", "respond": "answer from the cache", "refuse": "refuse"}
 
 
-def edges(graph: Graph) -> list[tuple[str, str, str]]:
-    """(from, outcomes joined by " | ", to), in the order of the walk; outcomes to one place share an edge."""
+Traffic = Mapping[tuple[str, str], int]
+"""Node and outcome -> requests."""
+_NONE: Traffic = {}
+
+
+def edges(graph: Graph, traffic: Traffic = _NONE) -> list[tuple[str, str, str]]:
+    """(from, outcomes joined by " | ", to), in the order of the walk; outcomes to one place share an edge. With traffic
+    each edge has its requests, and their share of all that came to the node."""
     rows: list[tuple[str, str, str]] = []
     for node in _reached(graph):
         together: dict[str, list[str]] = {}
         for outcome, to in node.edges.items():
             together.setdefault(to if isinstance(to, str) else to.name, []).append(outcome)
-        rows += [(node.name, " | ".join(outcomes), to) for to, outcomes in together.items()]
+        came = sum(traffic.get((node.name, outcome), 0) for outcome in node.edges)
+        for to, outcomes in together.items():
+            took = sum(traffic.get((node.name, outcome), 0) for outcome in outcomes)
+            share = f" ({took * 100 / came:.1f} %)" if came else ""
+            rows.append((node.name, " | ".join(outcomes) + (f": {took:,}{share}" if traffic else ""), to))
     return rows
 
 
-def mermaid(graph: Graph) -> str:
+def mermaid(graph: Graph, traffic: Traffic = _NONE) -> str:
     """A flowchart for Markdown."""
-    rows = edges(graph)
+    rows = edges(graph, traffic)
     lines = [f"%% policy {graph.short_hash}", "flowchart TD"]
     ids = {name: f"n{i}" for i, name in enumerate(dict.fromkeys(n for a, _, b in rows for n in (a, b)))}
     for name, ident in ids.items():
@@ -30,15 +42,15 @@ def mermaid(graph: Graph) -> str:
     return "\n".join(lines) + "\n"
 
 
-def dot(graph: Graph) -> str:
+def dot(graph: Graph, traffic: Traffic = _NONE) -> str:
     """A digraph for Graphviz."""
     lines = ["digraph policy {", "  rankdir=TB; node [shape=box];", f'  label="policy {graph.short_hash}";']
     lines += [f'  "{name}" [shape=oval, label="{label}"];' for name, label in _LABELS.items()]
-    lines += [f'  "{a}" -> "{b}" [label="{label}"];' for a, label, b in edges(graph)]
+    lines += [f'  "{a}" -> "{b}" [label="{label}"];' for a, label, b in edges(graph, traffic)]
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def as_json(graph: Graph) -> str:
+def as_json(graph: Graph, traffic: Traffic = _NONE) -> str:
     """Nodes and edges as data."""
     nodes = [{"name": n.name, "kind": n.kind} for n in _reached(graph)]
     data = {
@@ -47,6 +59,7 @@ def as_json(graph: Graph) -> str:
         "nodes": nodes,
         "edges": [
             {"from": n.name, "outcome": o, "to": to if isinstance(to, str) else to.name}
+            | ({"requests": traffic.get((n.name, o), 0)} if traffic else {})
             for n in _reached(graph)
             for o, to in n.edges.items()
         ],

@@ -14,13 +14,13 @@ PACKAGE = ROOT / "sidecar"
 ROWS = """
     cli
     compare
-    server cases
+    server cases replay
     engine
     render policy
     lint
     shape
     link graph
-    gateway stages scrape
+    gateway stages scrape importing
     call
     providers surfaces identity emulator tokens registry stores config conditions telemetry
     plain
@@ -55,6 +55,7 @@ LIBRARIES = {
 VENDORS = re.compile(r"openai|anthropic|gemini|google|ollama|claude|\bgpt", re.IGNORECASE)
 MAY_NAME_VENDORS = (
     *("providers/", "registry/", "emulator/", "gateway.py", "surfaces/openai_chat.py"),
+    "importing/",
     *("cli/demo.py", "cli/emulate.py"),  # the environment variables that the vendors' own SDKs read
     *("server/docs_", "config/codes.py", "spec.py"),  # examples in texts for people
 )

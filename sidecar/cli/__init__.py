@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from .. import __version__
 
 VERBS = {
+    "init": "a commented configuration to begin with, and the tests of its policies",
+    "import": "another gateway's configuration as one of ours, and a list of what could not be carried over",
     "run": "serve the gateway",
     "demo": "gateway and emulator: a dozen prompts, a table, then it keeps serving",
     "emulate": "a stand-in for all four providers, offline",
@@ -15,6 +17,7 @@ VERBS = {
     "test": "the cases beside the policies, offline, without a key",
     "diff": "what another policy means, and which requests it moves: paths or git revisions",
     "explain": "why a request would go where it goes; or what a diagnostic code means",
+    "replay": "past traffic through a candidate policy: what moves, what it costs",
     "graph": "the policy as a picture: mermaid, dot or json",
     "show": "the configuration as the gateway understands it",
     "models": "the models a policy may use",

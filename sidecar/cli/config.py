@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +24,32 @@ def default_path() -> Path:
     return Path(os.environ.get("SIDECAR_CONFIG", DEFAULT))
 
 
+def starter() -> Path:
+    """The folder with the configuration that is shipped: in the wheel, or the source tree itself."""
+    package = Path(__file__).parent.parent
+    return package / "starter" if (package / "starter").is_dir() else package.parent
+
+
+def write_new(verb: str, folder: Path, files: Mapping[str, bytes]) -> int:
+    """Write files that are not there yet, by path below `folder`. Returns 0; 1 when one is, and then none is written; 2
+    when they cannot be written. Tells why on standard error."""
+    present = [path for path in map(folder.joinpath, files) if path.exists() or path.is_symlink()]
+    for path in present:
+        sys.stderr.write(f"sidecar {verb}: {path}: is there already\n")
+    if present:
+        return 1
+    try:
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as file:
+                file.write(content)
+    except OSError as fault:
+        sys.stderr.write(f"sidecar {verb}: {fault}\n")
+        return 2
+    return 0
+
+
 def config_option(parser: argparse.ArgumentParser) -> None:
     """An optional path to the configuration."""
     parser.add_argument(
@@ -39,6 +66,7 @@ def read(path: Path | None, *, strict: bool) -> Loaded:
     loaded = load(path, os.environ, strict=strict)
     if loaded.findings:
         sys.stderr.write(loaded.text)
+    sys.stderr.write(loaded.candidates_text)
     return loaded
 
 

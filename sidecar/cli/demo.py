@@ -17,6 +17,7 @@ import msgspec
 from ..engine.log import Log
 from ..identity.keys import generate, hash_text
 from ..policy import load
+from .config import starter
 
 PROMPTS: tuple[dict[str, Any], ...] = (
     {"ask": "What is the capital of Portugal?"},
@@ -107,8 +108,7 @@ async def _demo(folder: Path, key: str, options: argparse.Namespace) -> int:
 
 def _configuration(folder: Path, key: str) -> Path:
     """The shipped configuration with a key of its own and Ollama switched on, in a folder that may be edited."""
-    package = Path(__file__).parent.parent
-    shipped = package / "starter" if (package / "starter").is_dir() else package.parent
+    shipped = starter()
     shutil.copytree(shipped / "policies", folder / "policies")
     text = (shipped / "gateway.yaml").read_text(encoding="utf-8")
     entry = folder / "gateway.yaml"

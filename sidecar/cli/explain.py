@@ -1,4 +1,5 @@
-"""`sidecar explain REQUEST.json|-` walks the graph without calling anyone; `sidecar explain CODE` tells of a code."""
+"""`sidecar explain REQUEST.json|-` walks the graph without calling anyone; `sidecar explain --id ID` tells of a past
+request, `sidecar explain CODE` of a code."""
 
 import argparse
 import os
@@ -18,14 +19,18 @@ from ..scrape.finding import Reason
 from ..spec import Secret
 from ..surfaces.base import Invalid
 from ..surfaces.openai_chat import OpenAIChat
-from .config import read
+from .config import default_path, read
+from .explain_past import explain_past
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """What to explain, and as whom."""
-    parser.add_argument(
-        "request", help="a chat request as JSON, `-` for standard input, a prompt, or a diagnostic code"
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "request", nargs="?", help="a chat request as JSON, `-` for standard input, a prompt, or a diagnostic code"
     )
+    what.add_argument("--id", metavar="REQUEST_ID", help="a past request, by its x-request-id")
+    parser.add_argument("--ledger", type=Path, metavar="DB", help="where that is (default: the configuration's)")
     parser.add_argument("--config", type=Path, default=None, help="gateway.yaml")
     parser.add_argument("--key", help="as the gateway key of this name (default: the first)")
     parser.add_argument(
@@ -45,6 +50,9 @@ def action(options: argparse.Namespace) -> int:
     loaded = read(options.config, strict=False)
     if loaded.graph is None or loaded.policy is None:
         return 1
+    if options.id is not None:
+        ledger = options.ledger or loaded.graph.gateway.ledger(options.config or default_path(), os.environ)
+        return explain_past(loaded, options.id, ledger, options.format)
     request = _request(options.request)
     if isinstance(request, str):
         sys.stderr.write(f"sidecar explain: {request}\n")

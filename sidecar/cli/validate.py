@@ -33,6 +33,7 @@ def action(options: argparse.Namespace) -> int:
     if missing:
         return 2
     loaded = [_load(entry) for entry in entries if not entry.name.endswith(SUFFIXES)]
+    loaded += [candidate for one in loaded for candidate in one.candidates.values()]
     suites = [read_suites([entry], None) for entry in entries if entry.name.endswith(SUFFIXES)]
     suites += [_suites(one) for one in loaded]
     findings = list(
@@ -90,7 +91,7 @@ def _fatal(findings: Iterable[Diagnostic], deny_warnings: bool) -> bool:
 def _proof(loaded: list[Loaded], suites: list[Suites], files: int) -> str:
     """One line that shows that something was looked at."""
     graphs = [one.graph for one in loaded if one.graph is not None]
-    gateways = sum(one.policy is not None and one.policy.gateway.document is not None for one in loaded)
+    gateways = len({one.policy.gateway.entry for one in loaded if one.policy and one.policy.gateway.document})
     counts = {
         ("file", "files"): files,
         ("policy", "policies"): files - gateways,

@@ -17,6 +17,7 @@ class Outcome(StrEnum):
     LOADED = "loaded"
     UNCHANGED = "unchanged"
     REFUSED = "refused"
+    LEFT_OUT = "candidate refused"
 
 
 class Reload(Struct, frozen=True):
@@ -64,10 +65,22 @@ class Holder:
         self.log("error", "reload", {"outcome": "refused", "kept": self.last.policy, "findings": text})
         return self.last
 
-    def unchanged(self) -> Reload:
-        """The files say again what already serves: a refused edit was taken back."""
+    def left_out(self, text: str) -> Reload:
+        """A policy on trial cannot be used: what serves does so without it, and is loud about it."""
+        self.last = Reload(Outcome.LEFT_OUT, self._clock(), text, self.current.graph.short_hash)
+        self._metrics.reloaded(Outcome.LEFT_OUT)
+        self._metrics.synchronized.set(0)
+        self.log("error", "reload", {"outcome": Outcome.LEFT_OUT, "policy": self.last.policy, "findings": text})
+        return self.last
+
+    def unchanged(self, left_out: str | None = None) -> Reload:
+        """The files say again what already serves: a refused edit was taken back. `left_out` is what keeps a policy on
+        trial from being used."""
+        if left_out is not None:
+            told = (self.last.outcome, self.last.text) == (Outcome.LEFT_OUT, left_out)
+            return self.last if told else self.left_out(left_out)
         found = Reload(Outcome.UNCHANGED, self._clock(), "", self.current.graph.short_hash)
-        if self.last.outcome is Outcome.REFUSED:
+        if self.last.outcome in (Outcome.REFUSED, Outcome.LEFT_OUT):
             self.last = found
         self._metrics.synchronized.set(1)
         return found
@@ -92,3 +105,4 @@ class Holder:
 
     def _show(self, live: Live) -> None:
         self._metrics.policy(live.graph.short_hash, self._clock())
+        self._metrics.on_trial({role: one.graph.short_hash if one else None for role, one in live.on_trial.items()})

@@ -76,6 +76,9 @@ class Metrics:
         self._fallbacks = _Counter("sidecar_fallbacks", "Requests that another model than the first answered.", ())
         self._updates = _Counter("sidecar_registry_update", "Updates of the registry.", ("source", "outcome"))
         self._cancels = _Counter("sidecar_client_cancels", "Callers that hung up before their answer was complete.", ())
+        self._sides = _Counter("sidecar_rollout_requests", "Requests while there is a canary.", ("role", "status"))
+        self._shadow = _Counter("sidecar_shadow_decisions", "Requests that a shadow policy judged.", ("result",))
+        self._canary: str | None = None
         self._registry = registry = CollectorRegistry()
         registry.register(_Collected([m.family for m in vars(self).values() if isinstance(m, _Counter | _Histogram)]))
         ProcessCollector(registry=registry)
@@ -90,6 +93,7 @@ class Metrics:
         )
         self._quarantined = gauge("sidecar_registry_quarantined", "What the last update of the registry kept out.")
         self._policy = gauge("sidecar_config_info", "The policy in use, by hash.", ("policy",))
+        self._on_trial = gauge("sidecar_rollout_info", "Policies on trial, by hash; 0: refused.", ("role", "policy"))
 
     def turned_away(self, status: int, overhead: float) -> None:
         """A request that could not be read was answered, after `overhead` seconds."""
@@ -106,6 +110,8 @@ class Metrics:
             self._cache.inc((row.cache,))
         if row.failure == FailureKind.CANCELLED:
             self._cancels.inc()
+        if self._canary is not None:
+            self._sides.inc(("canary" if row.policy == self._canary else "stable", str(status)))
 
     def row(self, row: Row) -> None:
         """One attempt ended."""
@@ -163,6 +169,17 @@ class Metrics:
         their bucket. None before the first request."""
         found = self._overhead.within((), share)
         return None if found is None else found * 1000
+
+    def on_trial(self, policies: Mapping[str, str | None]) -> None:
+        """Policies came on trial: the hash by role, None for one that cannot be used."""
+        self._canary = policies.get("canary")
+        self._on_trial.clear()
+        for role, short_hash in policies.items():
+            self._on_trial.labels(role, short_hash or "").set(0 if short_hash is None else 1)
+
+    def shadowed(self, result: str) -> None:
+        """A shadow agreed, differed, or was spared a request."""
+        self._shadow.inc((result,))
 
     def render(self, readings: Sequence[Reading] = ()) -> bytes:
         """The text exposition, with what was read elsewhere."""

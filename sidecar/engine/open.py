@@ -15,7 +15,7 @@ from ..identity.jwks import RemoteKeys, RemoteKeySets
 from ..identity.jwt import Tokens
 from ..identity.secrets import resolve
 from ..identity.vault import Vault
-from ..policy import Policy
+from ..policy import Loaded, Policy
 from ..providers import ADAPTERS
 from ..providers.base import Target
 from ..registry.index import Model
@@ -28,13 +28,16 @@ from ..stores.budgets import Accounts, Terms
 from ..stores.gate import Gate
 from ..stores.health import BreakerPlan, LiveHealth
 from ..stores.memory import MemoryCache, MemoryCounters, MemoryKeys
+from ..stores.vector import Fingerprints
 from .access import Access, Remembered, read_access
 from .admins import admins
 from .callers import gateway_keys, tokens
 from .collector import Collector, collector
 from .export import Exporter
 from .keyring import Report
+from .recorder import Recorder
 from .retry import Allowance
+from .rollout import rollout
 from .route import Live, Route
 from .traces import Tracing
 
@@ -53,6 +56,7 @@ class Stores(Struct):
     rests: Remembered = field(default_factory=dict)
     report: Report | None = None
     budgets: Accounts = field(default_factory=Accounts)
+    fingerprints: Fingerprints = field(default_factory=Fingerprints)
     exporter: Exporter = field(default_factory=Exporter)
     cache: MemoryCache | None = None
     cache_settings: tuple[int, str] | None = None
@@ -107,13 +111,29 @@ class Stores(Struct):
         )
 
 
-def terms(graph: Graph) -> list[Terms]:
-    """The budgets of a policy."""
-    return [each for spec in graph.stages if isinstance(spec, Budget) for each in spec.terms]
+def terms(*graphs: Graph) -> list[Terms]:
+    """The budgets of policies that serve side by side: of one name, that of the first."""
+    found: dict[str, Terms] = {}
+    for graph in graphs:
+        for spec in graph.stages:
+            for each in spec.terms if isinstance(spec, Budget) else ():
+                found.setdefault(each.name, each)
+    return list(found.values())
 
 
-def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[str, str]) -> Live | list[Diagnostic]:
-    """The graph with all it needs to serve; or why it cannot. Nothing in use is touched until it all worked."""
+def open_loaded(loaded: Loaded, stores: Stores, environ: Mapping[str, str]) -> Live | list[Diagnostic]:
+    """A configuration that was read, ready to serve, with those of its policies on trial that can be used; or why it
+    cannot be opened."""
+    if loaded.policy is None or loaded.graph is None:
+        raise ValueError("a refused configuration cannot be opened")
+    return open_graph(loaded.policy, loaded.graph, stores, environ, loaded.beside)
+
+
+def open_graph(
+    policy: Policy, graph: Graph, stores: Stores, environ: Mapping[str, str], beside: Mapping[str, Graph] | None = None
+) -> Live | list[Diagnostic]:
+    """The graph with all it needs to serve; or why it cannot. Nothing in use is touched until it all worked. `beside`
+    are the graphs on trial, by the field of `rollout` that names them."""
 
     def read(reference: str) -> Secret | None:
         return resolve(reference, environ, stores.vault.secret)
@@ -130,22 +150,14 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
     if findings:
         return findings
     stores.rests = access.rests
-    providers = graph.gateway.providers
-    gates = {
-        name: stores.gate_for(name, provider) if provider.concurrency else None for name, provider in providers.items()
-    }
-    routes = {
-        m.id: _route(m, providers[m.provider], access, gates[m.provider])
-        for m in graph.registry
-        if m.provider in access.secrets
-    }
+    routes = _routes(graph, access, stores)
     stores.keys.declare(keys)
     stores.adopt(next((spec for spec in graph.stages if isinstance(spec, Fallback)), Fallback()))
     stores.health.providers(access.unready)
     issuers = issued.issuers.values() if issued is not None else ()
     stores.key_sets.use([issuer.keys for issuer in issuers if isinstance(issuer.keys, RemoteKeys)])
     limits = graph.gateway.limits
-    return Live(
+    live = Live(
         graph=graph,
         state=stores.state(graph, issued, access),
         routes=routes,
@@ -157,9 +169,33 @@ def open_graph(policy: Policy, graph: Graph, stores: Stores, environ: Mapping[st
         opened=time(),
         keys=access.in_use,
         admins=found,
+        recorder=None if graph.gateway.ledger_keeps == "nothing" else Recorder(graph, stores.fingerprints),
         policy_header=(b"x-sidecar-policy", graph.short_hash.encode()),
         tracing=_tracing(graph, to, stores.exporter),
     )
+    trials = {role: _beside(live, other, _routes(other, access, stores)) for role, other in (beside or {}).items()}
+    return replace(live, rollout=rollout(graph, trials)) if trials else live
+
+
+def _beside(live: Live, graph: Graph, routes: dict[str, Route]) -> Live:
+    """A graph on trial beside the one in use. On trial is how requests are decided: who may call, what is stored, and
+    what bounds retries stay as they are."""
+    header = (live.policy_header[0], graph.short_hash.encode())
+    tracing = None if live.tracing is None else live.tracing.under(graph.short_hash)
+    return replace(live, graph=graph, routes=routes, policy_header=header, tracing=tracing)
+
+
+def _routes(graph: Graph, access: Access, stores: Stores) -> dict[str, Route]:
+    """Every model of a provider that may be asked."""
+    providers = graph.gateway.providers
+    gates = {
+        name: stores.gate_for(name, provider) if provider.concurrency else None for name, provider in providers.items()
+    }
+    return {
+        m.id: _route(m, providers[m.provider], access, gates[m.provider])
+        for m in graph.registry
+        if m.provider in access.secrets
+    }
 
 
 def _tracing(graph: Graph, to: Collector | None, exporter: Exporter) -> Tracing | None:

@@ -23,7 +23,7 @@ from ..identity.vault import Vault
 from ..policy import Loaded, load
 from ..stores.provider_keys import ProviderKeys
 from .holder import Holder
-from .open import Stores, open_graph, terms
+from .open import Stores, open_loaded, terms
 from .route import Live
 
 DEBOUNCE_MS = 200
@@ -96,10 +96,10 @@ class Reloader:
     async def _reload(self) -> frozenset[Path]:
         loaded = await asyncio.to_thread(load, self._entry, self._environ, strict=True)
         self._holder.read_registry(loaded.registry_problem)
-        if loaded.policy is None or loaded.graph is None:
+        if loaded.graph is None:
             self.last = self._holder.refuse(loaded.text)
-        elif self._same(loaded.graph) and not self._stale:
-            self.last = self._holder.unchanged()
+        elif self._same(loaded.graph, loaded) and not self._stale:
+            self.last = self._holder.unchanged(loaded.left_out)
         elif (refused := await self._open(loaded)) is not None:
             self.last = self._holder.refuse(refused)
         else:
@@ -107,10 +107,17 @@ class Reloader:
             self.last = self._holder.last
         return loaded.folders
 
-    def _same(self, graph: Graph) -> bool:
-        """The same policy and models, on the same day: prices are valid from a day on."""
-        current = self._holder.current.graph
-        return graph.hash == current.hash and graph.registry.day == current.registry.day
+    def _same(self, graph: Graph, loaded: Loaded) -> bool:
+        """The same policies and models, on the same day: prices are valid from a day on."""
+        live = self._holder.current
+        current = live.graph
+        on_trial = {role: one and one.graph.hash for role, one in live.on_trial.items()}
+        return (
+            graph.hash == current.hash
+            and graph.registry.day == current.registry.day
+            and graph.gateway.rollout == current.gateway.rollout
+            and {role: one.graph and one.graph.hash for role, one in loaded.candidates.items()} == on_trial
+        )
 
     def _new_day(self) -> bool:
         return self._holder.current.graph.registry.day != datetime.now(UTC).date()
@@ -121,26 +128,28 @@ class Reloader:
 
     async def _open(self, loaded: Loaded) -> str | None:
         """Serve with what was loaded, what the vault holds and what was spent; or why that cannot be."""
-        budgets, before = self._stores.budgets, self._stores.vault
+        budgets, before, serving = self._stores.budgets, self._stores.vault, terms(*loaded.serving)
         problem = await read_vault(self._stores, self._environ)
-        if problem is not None or loaded.policy is None or loaded.graph is None:
+        if problem is not None:
             return problem
         try:
-            await budgets.recall(terms(loaded.graph), time())
+            await budgets.recall(serving, time())
         except sqlite3.Error as fault:
             live: Live | list[Diagnostic] | str = f"what budgets have spent cannot be read: {fault}\n"
         else:
-            live = open_graph(loaded.policy, loaded.graph, self._stores, self._environ)
+            live = open_loaded(loaded, self._stores, self._environ)
         if not isinstance(live, Live):
             self._stores.vault = before
             budgets.abandon()
             return live if isinstance(live, str) else loaded.render(live)
-        budgets.adopt(terms(loaded.graph))
+        budgets.adopt(serving)
         if loaded is self._loaded:
             self._holder.renew(live)
         else:
             self._loaded = loaded
-            self._holder.swap(live, loaded.text)
+            self._holder.swap(live, loaded.text + loaded.candidates_text)
+            if loaded.left_out is not None:
+                self._holder.left_out(loaded.left_out)
         # What was replaced, and what reading the files left, refers to itself in circles: at the collector's own
         # pace, set for requests, it would stay for hours.
         gc.collect()

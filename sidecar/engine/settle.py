@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from ..call import Call
 from ..chat import FailureKind, Usage
 from ..registry.price import usd
 from ..stores.base import Entry
 from ..stores.health import LiveHealth
-from ..stores.ledger import Row
+from ..stores.ledger import NO_FEATURES, Row
 from .attempt import Attempt
 from .explain import record
 from .failures import UNSENT
@@ -60,15 +60,17 @@ class Settler:
             overhead -= attempt.ended - attempt.started
         overhead = round(max(0.0, overhead) * 1000, 3)
         status = 499 if ending.cancelled else ending.status
-        policy = live.graph.short_hash
+        policy, features = live.graph.short_hash, NO_FEATURES
+        if live.recorder is not None and (attempts or call.hit is not None):
+            features = live.recorder.features(call)
         self.records.walked(call.id, call.trace)
         for attempt in attempts:
             self._learn(attempt)
             for meter in call.meters:
                 meter.leave(attempt.number, attempt.usage or _NO_USAGE, attempt.nano)
-            self.records.add(status, _attempt_row(call, attempt, overhead, policy), attempt is attempts[-1])
+            self.records.add(status, _attempt_row(call, attempt, overhead, policy, features), attempt is attempts[-1])
         if not attempts:
-            row = _unasked_row(call, ending, overhead, policy)
+            row = _unasked_row(call, ending, overhead, policy, features)
             self.records.add(status, row, last=True)
         if live.tracing is not None:
             live.tracing.settled(call, attempts, ending, status, overhead)
@@ -164,7 +166,7 @@ def _seen(call: Call, attempt: Attempt) -> int:
     return min(attempt.tokens_seen, most * call.features.choices)
 
 
-def _attempt_row(call: Call, attempt: Attempt, overhead: float, policy: str) -> Row:
+def _attempt_row(call: Call, attempt: Attempt, overhead: float, policy: str, kept: Raw) -> Row:
     failure, first, started = attempt.failure, attempt.first_token, attempt.started
     features, usage, route = call.features, attempt.usage or _NO_USAGE, attempt.route
     return Row(
@@ -177,10 +179,11 @@ def _attempt_row(call: Call, attempt: Attempt, overhead: float, policy: str) -> 
         attempt.nano, round((attempt.ended - started) * 1000, 3),
         None if first is None else round((first - started) * 1000, 3), overhead, policy,
         call.purse.accounts if call.purse is not None and attempt.nano else "",
+        kept if attempt.number == 1 else NO_FEATURES,
     )  # fmt: skip
 
 
-def _unasked_row(call: Call, ending: Ending, overhead: float, policy: str) -> Row:
+def _unasked_row(call: Call, ending: Ending, overhead: float, policy: str, kept: Raw) -> Row:
     """A request that no attempt was made for: answered from the cache, or refused."""
     hit, refusal = call.hit, call.refusal
     return Row(
@@ -189,7 +192,7 @@ def _unasked_row(call: Call, ending: Ending, overhead: float, policy: str) -> Ro
         provider=hit.provider if hit else None, tier=(hit.tier if hit else call.tier) or None,
         failure=refusal.code if refusal else None, stream=int(call.features.stream), cache=call.cache,
         status=ending.status, cost_nano=0 if hit else None, latency_ms=round((ending.ended - ending.started) * 1000, 3),
-        overhead_ms=overhead, policy=policy,
+        overhead_ms=overhead, policy=policy, features=kept,
     )  # fmt: skip
 
 

@@ -90,6 +90,10 @@ class Tracing:
         self._share = share
         self.content = content
 
+    def under(self, policy: str) -> "Tracing":
+        """The same for requests that another policy decides."""
+        return Tracing(self._sink, self._share, self.content, policy)
+
     def begin(self, headers: Mapping[str, str]) -> Context:
         """The place in a trace of a request with these headers (names in lower case)."""
         return begin(headers, self._share)

@@ -11,12 +11,13 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from msgspec import Struct
 
+from ..chat import Problem
 from ..engine.holder import Holder
 from ..identity.admins import Admin, AdminTokens, Role
 from ..identity.jwt import Fault
 from ..stores.memory import MemoryCounters
 from .admin_problem import RefusedError
-from .body import client_ip, credential
+from .body import client_ip, credential_of
 
 MAX_FAILURES = 10
 WINDOW = 60.0
@@ -61,6 +62,14 @@ def signing_secret(environ: Mapping[str, str]) -> bytes:
     return text
 
 
+def shown(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """The credential of a request, empty without one. Raises RefusedError for headers that contradict each other."""
+    found = credential_of(connection.scope)
+    if isinstance(found, Problem):
+        raise RefusedError(found.status, "invalid", found.message)
+    return found
+
+
 class Access:
     """Judges credentials of the admin API. Use on one event loop."""
 
@@ -74,7 +83,7 @@ class Access:
         """A guard that lets in who has at least this role."""
 
         def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-            self.check(credential(connection.headers), client_ip(connection.scope), role)
+            self.check(shown(connection), client_ip(connection.scope), role)
 
         return guard
 

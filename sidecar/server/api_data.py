@@ -166,7 +166,7 @@ class ConfigurationState(Struct, frozen=True):
 class ReloadOutcome(Struct, frozen=True):
     """How a reload ended. `findings` is what `sidecar validate` prints; a refused one leaves the old policy in use."""
 
-    outcome: Literal["loaded", "unchanged", "refused"]
+    outcome: Literal["loaded", "unchanged", "refused", "candidate refused"]
     at: Unix
     policy: Annotated[str, Meta(description="First 12 characters of the hash of the policy in use.")]
     findings: str | None

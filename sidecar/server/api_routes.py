@@ -10,7 +10,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
 from .. import __version__
-from .admin_access import Pass
+from .admin_access import Pass, shown
 from .admin_problem import RefusedError, broken, refused, unreadable, wrong
 from .api_analytics import analytics_route
 from .api_data import CatalogueModel, ConfigurationState, Login, ModelPage, ReloadOutcome
@@ -18,7 +18,7 @@ from .api_decisions import decision_routes
 from .api_keys import key_routes
 from .api_operations import operation_routes
 from .api_query import after, cursor, invalid, limit, parameters
-from .body import client_ip, credential
+from .body import client_ip
 from .state import Running
 from .status_gather import model_states, reload_status
 
@@ -56,7 +56,7 @@ def token_route(running: Running) -> HTTPRouteHandler:
         """An admin key for a token: as a bearer token, or in the body."""
         parameters(request, ())
         body = await request.body()
-        key = credential(request.headers)
+        key = shown(request)
         if not key and body:
             try:
                 key = msgspec.json.decode(body, type=Login).key

@@ -1,6 +1,6 @@
 """The Litestar application: the hot routes as raw ASGI, everything else as ordinary handlers."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from time import time
 from typing import Any
 
@@ -11,12 +11,13 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
 from ..chat import Problem
+from ..engine.holder import Holder
 from ..listen import Tracked
 from ..surfaces.openai_chat import OpenAIChat
 from .admin_problem import wrong
 from .api_routes import api_router
-from .body import client_ip, credential, is_loopback
-from .chat_route import ChatRoute, next_request_id
+from .body import client_ip, credential_of, is_loopback
+from .chat_route import BROKEN, ChatRoute, next_request_id
 from .docs import docs_routes
 from .gauges import readings
 from .models import model_list, nobody
@@ -47,7 +48,7 @@ def build(running: Running) -> "Front":
         cors_config=CORSConfig(allow_origins=origins, allow_methods=["GET", "POST", "DELETE"]) if origins else None,
         openapi_config=None,
         response_headers=SECURITY_HEADERS,
-        exception_handlers={HTTPException: not_found},
+        exception_handlers={HTTPException: not_found, 500: broken(running.holder)},
         logging_config=None,
         debug=False,
     )
@@ -118,7 +119,10 @@ def models_route(running: Running) -> HTTPRouteHandler:
         """The models a caller may name, `auto` and its strategies first."""
         live = running.holder.current
         caller = nobody(live, time())
-        caller.credential = credential(request.headers)
+        shown = credential_of(request.scope)
+        if isinstance(shown, Problem):
+            return problem_response(shown)
+        caller.credential = shown
         caller.ip = client_ip(request.scope)
         caller.local = is_loopback(caller.ip)
         listed = model_list(live, caller)
@@ -149,6 +153,18 @@ def not_found(request: Request[Any, Any, State], fault: HTTPException) -> Respon
         return wrong(request, fault)
     message = f"{request.method} {request.url.path[:200]}: {fault.detail}"
     return problem_response(Problem(fault.status_code, "invalid_request_error", message, "not_found"))
+
+
+def broken(holder: Holder) -> Callable[[Request[Any, Any, State], Exception], Response[Any]]:
+    """The handler of what nobody foresaw: the log says where, the caller only that."""
+
+    def handler(_: Request[Any, Any, State], fault: Exception) -> Response[Any]:
+        response = problem_response(BROKEN)
+        response.headers["x-request-id"] = request_id = next_request_id()
+        holder.log_fault(request_id, fault)
+        return response
+
+    return handler
 
 
 def problem_response(problem: Problem) -> Response[Any]:

@@ -114,6 +114,12 @@ def credential(headers: Mapping[str, str]) -> str:
     return headers.get("x-api-key", "").strip()
 
 
+def credential_of(scope: Scope) -> str | Problem:
+    """The same of a request that is not read further: headers that contradict each other are refused everywhere."""
+    headers = read_headers(scope["headers"])
+    return headers if isinstance(headers, Problem) else credential(headers)
+
+
 def _invalid(message: str) -> Problem:
     return Problem(400, "invalid_request_error", message, "invalid_header")
 

@@ -14,8 +14,10 @@ from ..engine.execute import Execution
 from ..engine.failures import problem as failure_problem
 from ..engine.headers import header
 from ..engine.holder import Holder
+from ..engine.rollout import on_trial
 from ..engine.route import Live
 from ..engine.settle import Ending, Settler, bill
+from ..engine.shadow import Shadows
 from ..engine.upstream import Upstream
 from ..engine.walk import walk
 from ..engine.watch import Watches
@@ -40,6 +42,8 @@ from .body import (
 from .respond import JSON, SSE, Sent, attempt_headers, base_headers, call_headers
 
 MAX_CACHED_STREAM = 1024 * 1024
+BROKEN = Problem(500, "api_error", "The gateway failed on this request.", "internal_error")
+"""What a caller is told of a bug of ours."""
 _ID = os.urandom(5).hex()
 _number = count(1)
 
@@ -52,11 +56,14 @@ def next_request_id() -> str:
 class ChatRoute:
     """Serves one surface. Shared by all requests; everything of one request is in locals and its Call."""
 
-    def __init__(self, surface: Surface, holder: Holder, upstream: Upstream, settler: Settler) -> None:
+    def __init__(
+        self, surface: Surface, holder: Holder, upstream: Upstream, settler: Settler, shadows: Shadows
+    ) -> None:
         self._surface = surface
         self._holder = holder
         self._upstream = upstream
         self._settler = settler
+        self._shadows = shadows
         self._tokens = Tokens()
         self.watches = Watches(asyncio.get_running_loop())
         self.draining = False
@@ -88,7 +95,7 @@ class ChatRoute:
             if near_limit(call.features.tokens, live.graph.contexts):
                 await self._tokens.refine(call.chat, call.features)
             self._settler.health.wake(call.now)
-            end = walk(live.graph, call)
+            live, end = (live, walk(live.graph, call)) if live.rollout is None else on_trial(live, call, self._shadows)
             if end == "execute":
                 execution = Execution(Errand(live, call, self._upstream, self._surface.protocol), watch)
                 await self._execute(execution, sent, started)
@@ -107,8 +114,7 @@ class ChatRoute:
         except Exception as fault:  # noqa: BLE001  the edge: a bug must not take the caller's connection silently
             self._holder.log_fault(request_id, fault)
             if not sent.status:
-                trouble = Problem(500, "api_error", "The gateway failed on this request.", "internal_error")
-                await sent.problem(self._surface, trouble, base_headers(request_id, live))
+                await sent.problem(self._surface, BROKEN, base_headers(request_id, live))
         finally:
             self.watches.end(watch)
 

@@ -121,6 +121,7 @@ STATUS: dict[str, Any] = {
     "policy_since": 1795132800.0,
     "files": ["gateway.yaml", "policies/cache.yaml"],
     "reload": {"outcome": "loaded", "at": 1795132800.0, "findings": None},
+    "rollout": None,
     "registry_problem": None,
     "registry_update": {
         "next": 1795143600.0,

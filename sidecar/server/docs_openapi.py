@@ -181,7 +181,7 @@ def _models() -> Node:
         "description": "`auto` and its strategies, the policy's aliases, then the models of usable providers that the "
         "key may use.",
         "security": [*_KEYED, {}],
-        "responses": {"200": _json("The list.", "ModelList", examples.MODELS), "401": _plain_refusal("401")},
+        "responses": {"200": _json("The list.", "ModelList", examples.MODELS), **_plain_refusals()},
     }
 
 
@@ -239,13 +239,14 @@ def _status() -> Node:
         "responses": {
             "200": _json("The gateway now.", "Status", examples.STATUS),
             **{status: _json(text, "Error", error) for status, (text, error) in _STATUS_REFUSALS.items()},
+            "400": _plain_refusals()["400"],
         },
     }
 
 
-def _plain_refusal(status: str) -> Node:
-    text, example = _REFUSALS[status]
-    return _json(text, "Error", example)
+def _plain_refusals() -> Node:
+    """What any page that asks for a key may answer."""
+    return {status: _json(_REFUSALS[status][0], "Error", _REFUSALS[status][1]) for status in ("400", "401", "500")}
 
 
 def _json(description: str, schema: str, example: Any, headers: Node | None = None) -> Node:

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -15,25 +15,28 @@ from msgspec import Struct
 from ..engine.holder import Holder
 from ..engine.log import Log
 from ..engine.metrics import Metrics
-from ..engine.open import Stores, open_graph, terms
+from ..engine.open import Stores, open_loaded, terms
 from ..engine.records import Records
 from ..engine.reload import Reloader, read_vault
 from ..engine.route import Live
 from ..engine.sample import sampled
 from ..engine.settle import Settler
+from ..engine.shadow import Shadows
 from ..engine.upstream import Upstream
 from ..identity.secrets import resolve
 from ..policy import Loaded
 from ..spec import Secret
-from ..stores.budgets import Accounts
+from ..stores.budgets import Accounts, Terms
 from ..stores.changes import Changes
 from ..stores.decisions import Decisions
+from ..stores.disagreements import Disagreements
 from ..stores.health import LiveHealth
 from ..stores.keys import TABLE, read_keys
 from ..stores.memory import MemoryCounters
 from ..stores.sqlite import SQLiteLedger
+from ..stores.vector import fingerprint_key
 from ..surfaces.openai_chat import OpenAIChat
-from .admin_access import Access, WeakSecretError, signing_secret
+from .admin_access import VARIABLE, Access, WeakSecretError, signing_secret
 from .chat_route import ChatRoute
 from .registry_updates import RegistryUpdates
 
@@ -55,6 +58,7 @@ class Running(Struct):
     changes: Changes
     stores: Stores
     chat: ChatRoute
+    shadows: Shadows
     updates: RegistryUpdates
     access: Access
     reloader: Reloader
@@ -81,11 +85,9 @@ class Running(Struct):
 async def running(
     entry: Path, loaded: Loaded, environ: Mapping[str, str], log: Log | None = None
 ) -> AsyncIterator[Running]:
-    """Open everything, watch the configuration, and close all of it in order. Raises RefusedError.
-
-    `log` is where lines go: standard error, as JSON, by default. It ends with the gateway.
-    """
-    if loaded.policy is None or loaded.graph is None:
+    """Open everything, watch the configuration, and close all of it in order. Raises RefusedError. `log` is where lines
+    go: standard error, as JSON, by default. It ends with the gateway."""
+    if loaded.graph is None:
         raise RefusedError(loaded.text)
     gateway = loaded.graph.gateway
     secret = _signing_secret(environ)
@@ -94,18 +96,17 @@ async def running(
     changes, live = await _open_stores(ledger, stores, loaded, environ)
     metrics, log = Metrics(), log or Log(sys.stderr.buffer, time.time)
     holder = Holder(live, metrics, log, time.time)
-    for notice in ledger.notices:
-        holder.log("warning", "ledger", {"notice": notice})
+    _tell(holder, loaded, ledger.notices)
     decisions = Decisions(ledger.path)
     records = Records(ledger, decisions, metrics, log if gateway.access_log else None, asyncio.get_running_loop())
     upstream = Upstream()
-    chat = ChatRoute(OpenAIChat(), holder, upstream, Settler(records, stores.health, sampled(log)))
+    shadows = Shadows(Disagreements(ledger.path), metrics, holder.log)
+    chat = ChatRoute(OpenAIChat(), holder, upstream, Settler(records, stores.health, sampled(log)), shadows)
     stores.report = holder.log
     reloader = Reloader(entry, loaded, holder, stores, environ)
     changes.hear("provider_keys", reloader.reopen)
     updates = RegistryUpdates(entry, holder, metrics, ledger.path, environ)
     exporting = _owned(stores.exporter.run(upstream, holder.log), "traces", holder)
-    holder.read_registry(loaded.registry_problem)
     access = Access(holder, secret, time.time)
     jobs = {
         _RELOAD: reloader.run(loaded.folders),
@@ -116,12 +117,15 @@ async def running(
     now = time.time()
     try:
         async with _working(jobs, holder, reloader):
-            yield Running(holder, log, ledger, metrics, records, changes, stores, chat, updates, access, reloader, now)
+            yield Running(
+                holder, log, ledger, metrics, records, changes, stores, chat, shadows, updates, access, reloader, now
+            )
     finally:
         changes.close()
         await stores.exporter.stop(exporting)
         await upstream.close()
         await records.flush()
+        await shadows.close()
         await ledger.close()
         await log.close()
 
@@ -133,11 +137,19 @@ async def _open_stores(
     try:
         changes = await _open_changes(ledger.path, stores)
         live = await _opened(loaded, stores, environ)
-        await _recall(stores.budgets, ledger, live)
+        await _recall(stores.budgets, ledger, terms(*loaded.serving))
+        stores.fingerprints.use(await _fingerprint_key(ledger.path, environ))
     except RefusedError:
         await ledger.close()
         raise
     return changes, live
+
+
+async def _fingerprint_key(path: Path, environ: Mapping[str, str]) -> bytes:
+    try:
+        return await asyncio.to_thread(fingerprint_key, path, environ.get(VARIABLE, "").strip())
+    except sqlite3.Error as fault:
+        raise RefusedError(f"the database {path} cannot be used: {fault}\n") from fault
 
 
 @asynccontextmanager
@@ -159,9 +171,9 @@ async def _working(
 async def _opened(loaded: Loaded, stores: Stores, environ: Mapping[str, str]) -> Live:
     """The graph with what the vault holds. Raises RefusedError."""
     problem = await read_vault(stores, environ)
-    if problem is not None or loaded.policy is None or loaded.graph is None:
-        raise RefusedError(problem or loaded.text)
-    live = open_graph(loaded.policy, loaded.graph, stores, environ)
+    if problem is not None:
+        raise RefusedError(problem)
+    live = open_loaded(loaded, stores, environ)
     if isinstance(live, list):
         raise RefusedError(loaded.render(live))
     return live
@@ -201,14 +213,22 @@ async def _open_changes(path: Path, stores: Stores) -> Changes:
     return changes
 
 
-async def _recall(budgets: Accounts, ledger: SQLiteLedger, live: Live) -> None:
+def _tell(holder: Holder, loaded: Loaded, notices: Sequence[str]) -> None:
+    """What was found on the way here that keeps nobody from serving."""
+    for notice in notices:
+        holder.log("warning", "ledger", {"notice": notice})
+    holder.unchanged(loaded.left_out)
+    holder.read_registry(loaded.registry_problem)
+
+
+async def _recall(budgets: Accounts, ledger: SQLiteLedger, serving: Sequence[Terms]) -> None:
     """What was spent before this process began still counts."""
     budgets.ledger = ledger
     try:
-        await budgets.recall(terms(live.graph), time.time())
+        await budgets.recall(serving, time.time())
     except sqlite3.Error as fault:
         raise RefusedError(f"the database {ledger.path} cannot be used: {fault}\n") from fault
-    budgets.adopt(terms(live.graph))
+    budgets.adopt(serving)
 
 
 def _owned(job: Coroutine[Any, Any, None], name: str, holder: Holder) -> asyncio.Task[None]:

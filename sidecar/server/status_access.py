@@ -17,7 +17,7 @@ from litestar.datastructures import State
 from ..chat import Problem
 from .admin_access import Access
 from .admin_problem import RefusedError
-from .body import client_ip, credential, is_loopback
+from .body import client_ip, credential_of, is_loopback
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _NEEDED = Problem(
@@ -34,7 +34,10 @@ def refusal(access: Access, request: Request[Any, Any, State]) -> Problem | None
     """Why this caller may not look; None when it may."""
     if _next_door(request):
         return None
-    shown = credential(request.headers) or _password(request.headers.get("authorization", ""))
+    found = credential_of(request.scope)
+    if isinstance(found, Problem):
+        return found
+    shown = found or _password(request.headers.get("authorization", ""))
     if not shown:
         return _NEEDED
     try:

@@ -13,7 +13,9 @@ ModelState = Literal["ready", "resting", "provider down", "not configured", "ret
 class ReloadStatus(Struct, frozen=True):
     """The last time a changed configuration was read. `findings` is what `sidecar validate` prints."""
 
-    outcome: Annotated[Literal["loaded", "unchanged", "refused"], Meta(description="How it ended.")]
+    outcome: Annotated[
+        Literal["loaded", "unchanged", "refused", "candidate refused"], Meta(description="How it ended.")
+    ]
     at: Unix
     findings: str | None = None
 
@@ -140,6 +142,42 @@ class RegistryUpdateStatus(Struct, frozen=True):
     findings: Annotated[list[str], Meta(description="The first of them.")]
 
 
+class CanaryStatus(Struct, frozen=True):
+    """Policies that some of the requests are served by."""
+
+    policy: Annotated[str | None, Meta(description="Their hash; null: they cannot be used, and serve nobody.")]
+    percent: float
+    when: Annotated[str | None, Meta(description="The condition without which it takes no request.")]
+
+
+class DisagreementStatus(Struct, frozen=True):
+    """A request that the shadow decides differently: what was decided, and what the shadow says."""
+
+    at: Unix
+    request: Annotated[str, Meta(description="Its `x-request-id`.")]
+    decided: Annotated[str, Meta(description="Tier and model, or the code of a refusal.")]
+    shadow: Annotated[str, Meta(description="The same for the shadow.")]
+
+
+class ShadowStatus(Struct, frozen=True):
+    """Policies that judge requests and answer none. Counts are since the process began."""
+
+    policy: Annotated[str | None, Meta(description="Their hash; null: they cannot be used, and judge nothing.")]
+    sample: float
+    agreed: int
+    differed: int
+    dropped: Annotated[int, Meta(description="Requests left out because too many waited.")]
+    unwritten: Annotated[int, Meta(description="Disagreements that the disk refused.")]
+    newest: list[DisagreementStatus]
+
+
+class RolloutStatus(Struct, frozen=True):
+    """Policies on trial."""
+
+    canary: CanaryStatus | None
+    shadow: ShadowStatus | None
+
+
 class Status(Struct, frozen=True):
     """The gateway at one moment."""
 
@@ -153,6 +191,7 @@ class Status(Struct, frozen=True):
     policy_since: Unix
     files: Annotated[list[str], Meta(description="What the configuration was read from.")]
     reload: ReloadStatus
+    rollout: Annotated[RolloutStatus | None, Meta(description="Null while nothing is on trial.")]
     registry_problem: str | None
     registry_update: RegistryUpdateStatus
     providers: list[ProviderStatus]

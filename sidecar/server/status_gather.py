@@ -33,6 +33,7 @@ from .status_data import (
     Status,
 )
 from .status_figures import Reading
+from .status_rollout import gather_rollout
 
 MAX_MODELS = 500
 """Models listed: a registry may hold thousands, a page should not."""
@@ -62,6 +63,7 @@ def gather(running: Running, reading: Reading, now: float) -> Status:
         policy_since=live.opened,
         files=[_clean(str(file)) for file in sorted(running.reloader.files)],
         reload=reload_status(running.holder.last),
+        rollout=gather_rollout(running),
         registry_problem=None if running.registry_problem is None else _clean(running.registry_problem),
         registry_update=_registry_update(running),
         providers=[_provider(live, name, models, now) for name in graph.gateway.providers],

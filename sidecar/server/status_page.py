@@ -5,6 +5,7 @@ from .panels_policy import configuration, decisions, graph
 from .panels_supply import CATALOGUE, budgets, catalogue, keys, models, providers, registry
 from .panels_traffic import costs, latency, overview, requests, shares
 from .status_data import Status
+from .status_rollout import rollout
 from .status_words import ago, mark, moment, span
 
 SHEET = "status.css"
@@ -21,6 +22,7 @@ _PANELS = {
     "keys": (keys, "Keys"),
     "configuration": (configuration, "Configuration"),
     "registry": (registry, "Registry"),
+    "rollout": (rollout, "Rollout"),
     "decisions": (decisions, "Decisions"),
     "models": (models, "Catalogue"),
 }
@@ -28,6 +30,7 @@ _PANELS = {
 _COLUMNS = (
     (("cost", "requests", "latency", "graph"), ("models-used", "providers", "budgets", "keys")),
     (("configuration",), ("registry",)),
+    (("rollout",),),
 )
 """What stands beside each other where there is room, and below each other where there is not."""
 
@@ -119,6 +122,9 @@ def _banners(status: Status) -> Html:
             ", still serves.",
         )
         shown.append(_banner("Configuration refused", text, status.reload.findings))
+    if status.reload.outcome == "candidate refused":
+        text = join("Policies on trial cannot be used: requests go without them since ", moment(status.reload.at), ".")
+        shown.append(_banner("Candidate refused", text, status.reload.findings))
     if status.reasons:
         rows = [tag("li", tag("strong", part), f": {reason}") for part, reason in status.reasons.items()]
         shown.append(_banner("Not ready", tag("ul", rows)))

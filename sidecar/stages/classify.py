@@ -94,9 +94,11 @@ class Classify(StageSpec, frozen=True, tag="classify"):
             if not rules:
                 call.tier = default
                 return ABSTAIN
+            if patterns and call.patterns is None:
+                call.patterns = {}
             if call.details is not None:
-                call.note(self.node, _explain(rules, first.context(call.features)))
-            place = first.index(call.features)
+                call.note(self.node, _explain(rules, first.context(call.features, call.patterns)))
+            place = first.index(call.features, call.patterns)
             if place < 0:
                 call.tier = default
                 return ABSTAIN

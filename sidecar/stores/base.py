@@ -133,6 +133,9 @@ class Accounts(Protocol):
     def find(self, terms: Terms, subject: str, now: float) -> Account | None:
         """The account of a subject; None when there are too many to keep another."""
 
+    def look(self, terms: Terms, subject: str) -> Account:
+        """The account, or an empty one that is not kept: for those who only look."""
+
     def begin(self, row: Row) -> None:
         """An attempt is about to be sent: should nobody live to settle it, it stands for the most it may cost."""
 

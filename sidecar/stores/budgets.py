@@ -227,6 +227,10 @@ class Accounts:
             account.used = now
         return account
 
+    def look(self, terms: Terms, subject: str) -> Account:
+        """The account, or an empty one that is not kept: for those who only look."""
+        return self._accounts.get((terms.name, subject)) or Account(terms.name, subject, terms.window)
+
     def begin(self, row: Row) -> None:
         """An attempt is about to be sent: should nobody live to settle it, it stands for the most it may cost."""
         if self.ledger is not None:

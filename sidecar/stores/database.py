@@ -103,6 +103,21 @@ MIGRATIONS = (
     """
     CREATE TABLE decisions (id INTEGER PRIMARY KEY, request_id TEXT NOT NULL UNIQUE, data BLOB NOT NULL);
     """,
+    """
+    CREATE TABLE shadow_disagreements (
+        id INTEGER PRIMARY KEY,
+        ts REAL NOT NULL,
+        request_id TEXT NOT NULL,
+        policy TEXT NOT NULL, shadow TEXT NOT NULL,
+        tier TEXT NOT NULL, shadow_tier TEXT NOT NULL,
+        model TEXT NOT NULL, shadow_model TEXT NOT NULL,
+        refusal TEXT NOT NULL, shadow_refusal TEXT NOT NULL
+    );
+    """,
+    """
+    ALTER TABLE request_logs ADD COLUMN features BLOB;
+    CREATE TABLE fingerprint_key (id INTEGER PRIMARY KEY CHECK (id = 1), key BLOB NOT NULL);
+    """,
 )
 """Numbered by place; `PRAGMA user_version` says how many a file has had."""
 

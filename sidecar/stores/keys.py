@@ -138,8 +138,7 @@ class KeyTable:
         self._db.close()
 
     def _select(self, clause: str, values: Mapping[str, Any]) -> list[StoredKey]:
-        rows = self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM gateway_keys {clause}", values)  # noqa: S608
-        return [_stored(dict(zip(_COLUMNS, row, strict=True))) for row in rows.fetchall()]
+        return _select(self._db, clause, values)
 
 
 def read_keys(path: Path) -> dict[bytes, Principal]:
@@ -148,7 +147,21 @@ def read_keys(path: Path) -> dict[bytes, Principal]:
         return {digest: holder for key in table.all() for digest, holder in key.principals().items()}
 
 
+def holders(path: Path) -> dict[str, Principal]:
+    """Who holds, or held, the key of each name, as if it were good. Only reads the database at `path`; raises
+    sqlite3.Error."""
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as db:
+        keys = _select(db, "ORDER BY revoked IS NULL, created, rowid", {})
+    good = [msgspec.structs.replace(key, revoked=None, expires=None) for key in keys]
+    return {key.name: holder for key in good for holder in list(key.principals().values())[-1:]}
+
+
 _INSERT = f"INSERT INTO gateway_keys ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+
+
+def _select(db: sqlite3.Connection, clause: str, values: Mapping[str, Any]) -> list[StoredKey]:
+    rows = db.execute(f"SELECT {', '.join(_COLUMNS)} FROM gateway_keys {clause}", values)  # noqa: S608
+    return [_stored(dict(zip(_COLUMNS, row, strict=True))) for row in rows.fetchall()]
 
 
 def _cell(value: Any) -> Any:

@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 REMEMBERED = 32 * 86400
 """Seconds for which a ledger knows what budgets spent: as long as the longest month, and a day."""
+
+NO_FEATURES = Raw(b"null")
+"""What a row without features has."""
 
 
 class Row(Struct, frozen=True, omit_defaults=True):
@@ -14,7 +17,8 @@ class Row(Struct, frozen=True, omit_defaults=True):
 
     `attempt` 0 is an answer that needed none (a cache hit) or a request that was refused. Times are milliseconds,
     `ts` Unix seconds, `cost_nano` nano-USD (null: the model has no price). `budgets` names the accounts that the
-    cost was charged to: `<budget>|<subject>`, with commas between.
+    cost was charged to: `<budget>|<subject>`, with commas between. `features` is a `vector.Vector` as JSON, on the
+    first row of a request; it stays the last field, for the log's line is the row up to there.
     """
 
     ts: float
@@ -47,6 +51,7 @@ class Row(Struct, frozen=True, omit_defaults=True):
     overhead_ms: float | None = None
     policy: str = ""
     budgets: str = ""
+    features: Raw = NO_FEATURES
 
 
 class Spent(Struct, frozen=True):

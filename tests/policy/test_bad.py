@@ -44,7 +44,8 @@ def report(case: Path) -> tuple[str, set[Code]]:
         suites = read_suites(files_beside(case, loaded.policy.gateway.spec.policies), loaded)
         more += suites.findings
         loaded.sources.texts.update(suites.texts)
-    return loaded.render(more), {finding.code for finding in (*loaded.findings, *more)}
+    every = [*loaded.findings, *more, *(finding for one in loaded.candidates.values() for finding in one.findings)]
+    return loaded.render(more) + loaded.candidates_text, {finding.code for finding in every}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)

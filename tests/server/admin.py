@@ -1,15 +1,18 @@
 """What the tests of the admin API share: a gateway with admins of each role, gateway keys and a caller's issuer."""
 
+import io
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 from gateway import Served, gateway
 from house import CHAT, UP_KEY, Upstream, config, upstream
 from identity.issuers import ISSUER, SECRET, claims, signed
 
+from sidecar.cli import main
 from sidecar.identity.keys import generate, hash_text
 
 CALLER = generate()
@@ -76,3 +79,11 @@ def problem(response: httpx.Response, status: int, kind: str) -> dict[str, Any]:
     for name in ("x-content-type-options", "referrer-policy", "cache-control"):
         assert response.headers[name]
     return found
+
+
+def cli(*arguments: str, stdin: str = "", code: int = 0) -> tuple[str, str]:
+    """What a command prints, on standard output and on standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    with patch("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()))), redirect_stdout(out), redirect_stderr(err):
+        assert main(arguments) == code, err.getvalue()
+    return out.getvalue(), err.getvalue()

@@ -1,0 +1,1 @@
+"""Past traffic through another policy: what would have gone elsewhere, and what that is worth."""
