@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from sidecar.cli.top_screen import Size, screen
 from sidecar.server.status_data import (
+    AddedStatus,
     BudgetStatus,
     ModelStatus,
     ProviderStatus,
@@ -194,7 +195,7 @@ EMPTY = Status(
     status="not ready", reasons={"registry": "none"}, version="1", now=100.0, started=0.0, running=0, policy="p" * 64,
     policy_since=0.0, reload=ReloadStatus("refused", 50.0, "a.yaml:1:1: error[x]: y\n"), registry_problem=None,
     providers=[], traffic=None, traffic_problem="still counting", models=[], models_omitted=0, stages=[], budgets=[],
-    rollout=None,
+    rollout=None, files=[], added=AddedStatus(None, None, None), record=None,
     registry_update=RegistryUpdateStatus(None, None, None, None, {}, 0, 0, []),
 )  # fmt: skip
 
