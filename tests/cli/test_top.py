@@ -217,7 +217,8 @@ def test_any_status_fits_any_terminal_and_makes_it_do_nothing(
     name: str, number: float, lines: int, columns: int, colored: bool
 ) -> None:
     provider = ProviderStatus(name, name, name, "set", "down", name, 1, 2)
-    model = ModelStatus(name, name, "resting", name, name, 1, 1, name, name, False, number, number, number, (), None, name, name, True)
+    figures = (name, name, False, number, number, number, (), None, name, name, True)
+    model = ModelStatus(name, name, "resting", name, name, 1, 1, *figures)
     budget = BudgetStatus(name, name, "soft", name, "1234567.891", "0.00001", name, number)
     status = msgspec.structs.replace(
         EMPTY, reasons={name: name}, version=name, now=number, policy=name, policy_since=number, registry_problem=name,
