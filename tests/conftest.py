@@ -1,9 +1,14 @@
-"""The one option all tests share: goldens are rewritten by `pytest --update-golden` and reviewed as a diff."""
+"""What all tests share: goldens are rewritten by `pytest --update-golden` and reviewed as a diff."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# A job that a shell runs in the background is born deaf to Ctrl-C, and so are its children: those that tests start
+# must hear it wherever the tests are run.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Golden = Callable[[Path, str], None]
 

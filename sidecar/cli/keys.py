@@ -15,6 +15,7 @@ from typing import Any, get_args
 import msgspec
 
 from ..config.wording import nearest
+from ..engine.callers import stored_key
 from ..identity.keys import PREFIX, digest, generate, hash_text, well_formed
 from ..spec import Duration, Moment, Name, seconds, unix_time
 from ..stages.base import among
@@ -87,7 +88,7 @@ def _create(options: argparse.Namespace) -> None:
     else:
         with closing(home.table()) as table:
             try:
-                table.add(_stored(entry, key))
+                table.add(stored_key(entry, key, time.time()))
             except DuplicateKeyError as fault:
                 raise RefusedError(f"{fault}; `sidecar keys rotate {entry.name}` renews it") from fault
         note = f"stored in {home.database}, in force within a second; to declare it in git as well (`kind: keys`)"
@@ -108,21 +109,6 @@ def _check(entry: Key, home: Home) -> None:
     for declared in home.declared():
         if declared.key.name == entry.name:
             raise RefusedError(f"git has a key with the name `{entry.name}`: {declared.place}")
-
-
-def _stored(entry: Key, key: str) -> StoredKey:
-    return StoredKey(
-        name=entry.name,
-        hash=digest(key).hex(),
-        prefix=key[:SHOWN],
-        created=time.time(),
-        tenant=entry.tenant,
-        labels=entry.labels,
-        models=entry.models,
-        strategies=entry.strategies,
-        limits=entry.rates,
-        expires=None if entry.expires is None else unix_time(entry.expires),
-    )
 
 
 def _yaml(entry: Key) -> str:

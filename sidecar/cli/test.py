@@ -2,7 +2,6 @@
 
 import argparse
 import re
-import signal
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -65,7 +64,6 @@ def action(options: argparse.Namespace) -> int:
         return code
     from watchfiles import watch
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it for ever
     for _ in watch(*sorted(folders), watch_filter=_is_ours, debounce=200, step=50):
         sys.stdout.write("\n")
         _once(_targets(options.paths or [default_path()])[0], options)

@@ -109,12 +109,7 @@ def _terminal() -> Iterator[_Keys]:
     os.set_blocking(wakes, False)
     handlers = {
         number: signal.signal(number, handler)
-        for number, handler in (
-            (signal.SIGWINCH, _nothing),
-            (signal.SIGTERM, _leave),
-            (signal.SIGHUP, _leave),
-            (signal.SIGINT, signal.default_int_handler),  # a shell's background job would ignore it for ever
-        )
+        for number, handler in ((signal.SIGWINCH, _nothing), (signal.SIGTERM, _leave), (signal.SIGHUP, _leave))
     }
     signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
     try:

@@ -8,10 +8,11 @@ from ..identity.keys import digest
 from ..identity.secrets import LockedError, MissingError, Resolve
 from ..link import declared_keys
 from ..policy import Policy
-from ..spec import seconds
+from ..spec import seconds, unix_time
 from ..stages.authenticate import JWT, Authenticate
 from ..stages.keys import Key
 from ..stores.base import Principal
+from ..stores.keys import SHOWN, StoredKey
 
 MIN_KEY = 16
 """Characters of a gateway key: shorter ones can be guessed."""
@@ -50,6 +51,23 @@ def key_digest(key: Key, resolve: Resolve) -> bytes | None:
     if len(secret.reveal()) < MIN_KEY:
         raise WeakKeyError(f"key `{key.name}` is shorter than {MIN_KEY} characters")
     return digest(secret.reveal())
+
+
+def stored_key(entry: Key, text: str, now: float) -> StoredKey:
+    """A new key for the database: an entry as the policy would have it, and the key's text, of which a hash is kept.
+    `now` is Unix seconds."""
+    return StoredKey(
+        name=entry.name,
+        hash=digest(text).hex(),
+        prefix=text[:SHOWN],
+        created=now,
+        tenant=entry.tenant,
+        labels=entry.labels,
+        models=entry.models,
+        strategies=entry.strategies,
+        limits=entry.rates,
+        expires=None if entry.expires is None else unix_time(entry.expires),
+    )
 
 
 def tokens(

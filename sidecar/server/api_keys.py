@@ -13,8 +13,9 @@ import msgspec
 from litestar import Request, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 
+from ..engine.callers import stored_key
 from ..identity.keys import digest, generate, hash_text
-from ..spec import seconds, unix_time
+from ..spec import seconds
 from ..stages.base import Scope
 from ..stages.keys import Key
 from ..stores.keys import SHOWN, DuplicateKeyError, KeyTable, StoredKey
@@ -137,18 +138,7 @@ def _stored(asked: NewKey, text: str, running: Running) -> StoredKey:
         raise RefusedError(409, "conflict", f"The policy declares a key with the name `{entry.name}`.")
     for problem in entry.problems((), Scope(running.holder.current.graph.registry)):
         raise invalid("; ".join(filter(None, (problem.message, problem.help))) + ".")
-    return StoredKey(
-        name=entry.name,
-        hash=digest(text).hex(),
-        prefix=text[:SHOWN],
-        created=time(),
-        tenant=entry.tenant,
-        labels=entry.labels,
-        models=entry.models,
-        strategies=entry.strategies,
-        limits=entry.rates,
-        expires=None if entry.expires is None else unix_time(entry.expires),
-    )
+    return stored_key(entry, text, time())
 
 
 def _name(request: Request[Any, Any, Any]) -> str:

@@ -1,6 +1,5 @@
 """Every verb as a person calls it: exit code, what goes to standard output, what to standard error."""
 
-import io
 import json
 import os
 import subprocess
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.cli import VERBS, main
+from sidecar.cli import VERBS
 from sidecar.config.codes import EXPLAIN, Code
 from sidecar.identity.keys import hash_text, well_formed
 
@@ -24,13 +23,6 @@ models:
 KEY = "gw_house_key_0123456789"
 
 
-class Ran:
-    """What one call of the command line did."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a sound configuration, and nothing of the developer's environment."""
@@ -41,22 +33,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "route.yaml").write_text("kind: score\nstrategy: cost\n")
     return tmp_path
-
-
-@pytest.fixture
-def sidecar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """`sidecar("validate", "x.yaml", stdin=b"...")` as in a shell."""
-
-    def run(*arguments: str, stdin: bytes = b"") -> Ran:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
-        try:
-            code = main(arguments)
-        except SystemExit as exit_:
-            code = exit_.code if isinstance(exit_.code, int) else 1
-        taken = capsys.readouterr()
-        return Ran(code, taken.out, taken.err)
-
-    return run
 
 
 def test_called_wrongly(sidecar, here: Path) -> None:  # type: ignore[no-untyped-def]

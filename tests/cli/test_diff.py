@@ -4,13 +4,12 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from sidecar.cli import main
+from .conftest import Sidecar
 
 ROOT = Path(__file__).parents[2]
 GOLDENS = Path(__file__).parent / "diff"
@@ -66,15 +65,6 @@ cases:
 CORPUS = '{"messages": [{"role": "user", "content": "Hello."}], "max_tokens": 400}\n'
 
 
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Sidecar = Callable[..., Ran]
-
-
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two folders with the same policy, and a corpus of one request."""
@@ -86,18 +76,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             (tmp_path / side / name).write_text(text)
     (tmp_path / "asked.jsonl").write_text(CORPUS)
     return tmp_path
-
-
-@pytest.fixture
-def sidecar(capsys: pytest.CaptureFixture[str]) -> Sidecar:
-    def run(*arguments: str) -> Ran:
-        try:
-            code = main(arguments)
-        except SystemExit as exit_:
-            code = exit_.code if isinstance(exit_.code, int) else 1
-        return Ran(code, *capsys.readouterr())
-
-    return run
 
 
 def edit(file: Path, old: str, new: str) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from sidecar.identity.keys import generate, hash_text, well_formed
 
-from .test_cli import KEY, Ran, here, sidecar  # noqa: F401  fixtures
+from .conftest import Ran
+from .test_cli import KEY, here  # noqa: F401  a fixture
 
 ONE = generate()
 

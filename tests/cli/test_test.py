@@ -7,15 +7,14 @@ import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from sidecar.cli import main
 from sidecar.policy import load
 from sidecar.registry.load import load as load_registry
+
+from .conftest import Sidecar
 
 ROOT = Path(__file__).parents[2]
 GATEWAY = """\
@@ -49,15 +48,6 @@ cases:
 BAD = GOOD + "  - {name: long ones, request: {last_tokens: 20}, expect: {tier: simple, model: [small]}}\n"
 
 
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Sidecar = Callable[..., Ran]
-
-
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a policy and one file of cases."""
@@ -69,21 +59,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in files.items():
         (tmp_path / f"{name}.yaml").write_text(text)
     return tmp_path
-
-
-@pytest.fixture
-def sidecar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sidecar:
-    """`sidecar("test", ...)` as in a shell."""
-
-    def run(*arguments: str) -> Ran:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b""), encoding="utf-8"))
-        try:
-            code = main(arguments)
-        except SystemExit as exit_:
-            code = exit_.code if isinstance(exit_.code, int) else 1
-        return Ran(code, *capsys.readouterr())
-
-    return run
 
 
 def cases(here: Path, *written: str, defaults: str = "") -> None:
