@@ -82,6 +82,10 @@ class Loaded(Struct, frozen=True):
         """The findings as `sidecar validate` prints them; empty when there are none."""
         return self.render(())
 
+    def stands(self) -> bool:
+        """Whether the files still say what was read of them."""
+        return self.sources.stand() and all(one.sources.stand() for one in self.candidates.values())
+
     @property
     def beside(self) -> dict[str, Graph]:
         """The policies on trial that can be used."""

@@ -38,6 +38,10 @@ class Sources(Struct, frozen=True):
             findings += faults
         return documents, findings
 
+    def stand(self) -> bool:
+        """Whether every file that was read still says the same."""
+        return all(decode(read(Path(file), file)[0], file)[0] == text for file, text in self.texts.items())
+
 
 def read_folder(entry: Path, includes: Mapping[str, Place]) -> Sources:
     """Reads a file (or all of a folder) and what it includes; what cannot be read is a finding, never an exception.

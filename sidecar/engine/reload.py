@@ -27,8 +27,13 @@ from .open import Stores, open_loaded, terms
 from .route import Live
 
 DEBOUNCE_MS = 200
-TICK_MS = 30_000
-"""How often to look whether a new day has begun: models' prices are those of the day."""
+TICK_MS = 2_000
+"""How often to look at what no change of a file tells: a new day (prices are those of the day), another folder under
+the same name, and what was edited before the watch began."""
+REST = 0.05
+"""Seconds for which files must have said the same. Who writes to a file in place empties it first."""
+LOOKS = 20
+"""How often files that do not come to rest are read before they are taken as they are."""
 _SUFFIXES = (".yaml", ".yml", ".json", ".bak")
 
 
@@ -94,7 +99,7 @@ class Reloader:
                 await self._reload()  # the last word was of the vault: what is to be said of the files?
 
     async def _reload(self) -> frozenset[Path]:
-        loaded = await asyncio.to_thread(load, self._entry, self._environ, strict=True)
+        loaded = await self._read()
         self._holder.read_registry(loaded.registry_problem)
         if loaded.graph is None:
             self.last = self._holder.refuse(loaded.text)
@@ -106,6 +111,15 @@ class Reloader:
             self._stale = False
             self.last = self._holder.last
         return loaded.folders
+
+    async def _read(self) -> Loaded:
+        """What the files say when they are at rest: half of an edit can be a sound policy, and was never meant."""
+        for _ in range(LOOKS):
+            loaded = await asyncio.to_thread(load, self._entry, self._environ, strict=True)
+            await asyncio.sleep(REST)
+            if await asyncio.to_thread(loaded.stands):
+                break
+        return loaded
 
     def _same(self, graph: Graph, loaded: Loaded) -> bool:
         """The same policies and models, on the same day: prices are valid from a day on."""

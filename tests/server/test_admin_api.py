@@ -223,6 +223,21 @@ async def test_only_the_newest_explanations_are_kept() -> None:
 
 
 @looped
+async def test_half_of_an_edit_is_not_taken_for_a_policy() -> None:
+    async with governed() as served, api(served) as http:
+        entry = Path((await http.get("/api/admin/config")).json()["files"][0])
+        whole = entry.read_text()
+        half, before = whole.replace("token_ttl: 10m", "token_ttl: 9m"), served.running.holder.current
+        assert half != whole
+        entry.write_text(half)
+        asked = asyncio.create_task(http.post("/api/admin/reload"))
+        await asyncio.sleep(0.03)
+        entry.write_text(whole)
+        assert (await asked).json()["outcome"] == "unchanged"
+        assert served.running.holder.current is before
+
+
+@looped
 async def test_a_reload_is_what_the_files_say_now() -> None:
     async with governed() as served, api(served) as http:
         found = true(await http.post("/api/admin/reload"), "/api/admin/reload", "post")
