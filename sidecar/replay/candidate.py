@@ -83,9 +83,22 @@ class Candidate:
 
     def decide(self, past: Past, vector: Vector, *, notes: bool = False) -> Decision:
         """Walk, and choose who answers. `notes` are taken for an explanation."""
-        now = past.first.ts
-        self._come_to(now)
-        call = self._call(past, vector, self._state, notes=notes)
+        self._come_to(past.first.ts)
+        decision = self._decided(past, vector, self._state, notes=notes)
+        self._settle(decision, past, vector)
+        return decision
+
+    def knows(self, key: str) -> bool:
+        """Whether whoever is called this in a ledger holds a gateway key, or a token of an issuer, that is taken."""
+        issuer, token, _ = key.partition("|")
+        return key in self._callers or bool(token and issuer in self._issuers)
+
+    def alone(self, past: Past, vector: Vector) -> Decision:
+        """The same by itself: every limit has room, nothing is cached. In any order."""
+        return self._decided(past, vector, self._free)
+
+    def _decided(self, past: Past, vector: Vector, state: State, *, notes: bool = False) -> Decision:
+        call = self._call(past, vector, state, notes=notes)
         doubts: list[str] = []
         if self._patterned and vector.text is None:
             call.patterns = _Known(vector.patterns, frozenset(), doubts)
@@ -93,7 +106,6 @@ class Candidate:
         decision.unsure = self._lacks(past, vector)
         if doubts:
             decision.others = self._ways(past, vector, doubts) - {(decision.end, decision.model)}
-        self._settle(decision, past, vector)
         return decision
 
     def _come_to(self, now: float) -> None:
