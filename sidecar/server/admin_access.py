@@ -66,7 +66,7 @@ def shown(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
     """The credential of a request, empty without one. Raises RefusedError for headers that contradict each other."""
     found = credential_of(connection.scope)
     if isinstance(found, Problem):
-        raise RefusedError(found.status, "invalid", found.message)
+        raise RefusedError(found.status, "bad-credential" if found.status == 401 else "invalid", found.message)
     return found
 
 
