@@ -7,6 +7,7 @@ from msgspec import Meta
 from ..call import Call
 from ..chat import Problem as Refusal
 from ..features import Features
+from ..spec import in_words
 from ..stores.base import Quota
 
 Rate = Annotated[
@@ -54,7 +55,7 @@ def reached(whose: str, what: str, rate: tuple[int, float], wait: float) -> str:
     limit, period = rate
     window = _WINDOWS.get(period) or f"in {period:g} s"
     noun = what if limit != 1 else what[:-1]
-    return f"Rate limit reached for {whose}: {limit} {noun} {window}. Try again in {max(wait, 0.001):.3g} s."
+    return f"Rate limit reached for {whose}: {limit} {noun} {window}. Try again in {in_words(wait)}."
 
 
 def refusal(message: str, wait: float) -> Refusal:
