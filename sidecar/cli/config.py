@@ -57,6 +57,11 @@ def config_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def candidate_option(parser: argparse.ArgumentParser, what: str) -> None:
+    """A choice among the policies on trial."""
+    parser.add_argument("--candidate", choices=("canary", "shadow"), help=f"{what} (`rollout:` in gateway.yaml)")
+
+
 def read(path: Path | None, *, strict: bool) -> Loaded:
     """Load a configuration; findings go to standard error. Exits with 2 when there is nothing to read."""
     path = path or default_path()

@@ -19,7 +19,7 @@ from ..scrape.finding import Reason
 from ..spec import Secret
 from ..surfaces.base import Invalid
 from ..surfaces.openai_chat import OpenAIChat
-from .config import default_path, read
+from .config import candidate_option, default_path, read
 from .explain_past import explain_past
 
 
@@ -32,6 +32,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--id", metavar="REQUEST_ID", help="a past request, by its x-request-id")
     parser.add_argument("--ledger", type=Path, metavar="DB", help="where that is (default: the configuration's)")
     parser.add_argument("--config", type=Path, default=None, help="gateway.yaml")
+    candidate_option(parser, "by the policies on trial")
     parser.add_argument("--key", help="as the gateway key of this name (default: the first)")
     parser.add_argument(
         "--header", action="append", default=[], metavar="NAME=VALUE", help="for example x-sidecar-task=x"
@@ -48,6 +49,12 @@ def action(options: argparse.Namespace) -> int:
         sys.stdout.write(EXPLAIN_REASON[Reason(options.request)])
         return 0
     loaded = read(options.config, strict=False)
+    if options.candidate is not None and loaded.graph is not None:
+        if options.candidate not in loaded.candidates:
+            path = options.config or default_path()
+            sys.stderr.write(f"sidecar explain: {path} has no `rollout: {options.candidate}:`\n")
+            return 2
+        loaded = loaded.candidates[options.candidate]
     if loaded.graph is None or loaded.policy is None:
         return 1
     if options.id is not None:
