@@ -62,13 +62,16 @@ def candidate_option(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--candidate", choices=("canary", "shadow"), help=f"{what} (`rollout:` in gateway.yaml)")
 
 
-def read(path: Path | None, *, strict: bool) -> Loaded:
-    """Load a configuration; findings go to standard error. Exits with 2 when there is nothing to read."""
+def read(path: Path | None, *, strict: bool, quiet: bool = False) -> Loaded:
+    """Load a configuration; findings go to standard error, those of a sound one not where `quiet` is asked for. Exits
+    with 2 when there is nothing to read."""
     path = path or default_path()
     if not path.exists():
         sys.stderr.write(f"sidecar: {path}: no such file\n")
         sys.exit(2)
     loaded = load(path, os.environ, strict=strict)
+    if quiet and loaded.graph is not None:
+        return loaded
     if loaded.findings:
         sys.stderr.write(loaded.text)
     sys.stderr.write(loaded.candidates_text)

@@ -23,6 +23,7 @@ OUTPUT_GUESS = 256
 """Output tokens of a choice that are taken beforehand when the caller sets no limit."""
 
 _PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_UNITS = {length: unit for unit, length in _PERIODS.items()}
 _WINDOWS = {1.0: "a second", 60.0: "a minute", 3600.0: "an hour", 86400.0: "a day"}
 
 
@@ -30,6 +31,11 @@ def parse(rate: str) -> tuple[int, float]:
     """How many, and in how many seconds: ``parse("60/m") == (60, 60.0)``."""
     count, unit = rate.split("/")
     return int(count), _PERIODS[unit]
+
+
+def written(count: int, period: float) -> str:
+    """The same the other way round: ``written(60, 60.0) == "60/m"``."""
+    return f"{count}/{_UNITS[period]}"
 
 
 def amount(what: str, features: Features, limit: int) -> int:

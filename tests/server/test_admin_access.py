@@ -237,5 +237,5 @@ def test_a_secret_is_never_shown(http: httpx.Client, served: Served) -> None:
 
 def test_what_is_not_there_is_a_problem_too(http: httpx.Client) -> None:
     problem(http.get("/api/nothing"), 404, "not-found")
-    problem(http.put("/api/models"), 405, "not-found")
+    problem(http.put("/api/models"), 405, "method")
     assert http.get("/nothing").json()["error"]

@@ -312,10 +312,12 @@ async def test_the_window_of_the_status_page_begins_with_an_hour() -> None:
 @looped
 async def test_a_key_is_made_used_renewed_and_revoked() -> None:
     async with governed() as served, api(served, KEYS["operator"]) as http:
-        body = {"name": "shop", "tenant": "shop", "labels": {"team": "red"}, "limits": [{"requests": "50/m"}]}
+        limits = [{"requests": "50/m"}, {"tokens": "9000/d"}]
+        body = {"name": "shop", "tenant": "shop", "labels": {"team": "red"}, "limits": limits}
         response = await http.post("/api/keys", json=body)
         assert response.status_code == 201
         made = true(response, "/api/keys", "post")
+        assert made["entry"]["limits"] == limits, "as they are written"
         for name in ("shop", "app"):  # `app` stands in the policy
             problem(await http.post("/api/keys", json={**body, "name": name}), 409, "conflict")
         assert (await chat(http, made["key"])) == 200
