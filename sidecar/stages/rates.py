@@ -56,12 +56,15 @@ def show(call: Call, what: str, quota: Quota) -> None:
         call.quotas[what] = quota
 
 
-def reached(whose: str, what: str, rate: tuple[int, float], wait: float) -> str:
-    """The text for a caller who is over a limit."""
+def reached(whose: str, what: str, rate: tuple[int, float], wanted: int, wait: float) -> str:
+    """The text for a caller who is over a limit; for who wants more than all of it waiting is no help."""
     limit, period = rate
     window = _WINDOWS.get(period) or f"in {period:g} s"
     noun = what if limit != 1 else what[:-1]
-    return f"Rate limit reached for {whose}: {limit} {noun} {window}. Try again in {in_words(wait)}."
+    said = f"Rate limit reached for {whose}: {limit} {noun} {window}."
+    if wanted > limit:
+        return f"{said} This request may use {wanted}: send less, or set a smaller max_tokens."
+    return f"{said} Try again in {in_words(wait)}."
 
 
 def refusal(message: str, wait: float) -> Refusal:
