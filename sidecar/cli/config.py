@@ -57,6 +57,13 @@ def config_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def port_number(text: str) -> int:
+    """A TCP port; 0 picks a free one."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a port: 0 to 65535")
+    return int(text)
+
+
 def candidate_option(parser: argparse.ArgumentParser, what: str) -> None:
     """A choice among the policies on trial."""
     parser.add_argument("--candidate", choices=("canary", "shadow"), help=f"{what} (`rollout:` in gateway.yaml)")

@@ -27,7 +27,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     """What to explain, and as whom."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
-        "request", nargs="?", help="a chat request as JSON, `-` for standard input, a prompt, or a diagnostic code"
+        "request",
+        nargs="?",
+        help="a chat request as JSON or a file of it, `-` for standard input, a prompt, or a diagnostic code",
     )
     what.add_argument("--id", metavar="REQUEST_ID", help="a past request, by its x-request-id")
     parser.add_argument("--ledger", type=Path, metavar="DB", help="where that is (default: the configuration's)")
@@ -88,10 +90,12 @@ def _request(text: str) -> tuple[ChatRequest, bytes] | str:
     try:
         if text == "-":
             raw = sys.stdin.buffer.read()
-        elif Path(text).is_file():
+        elif _is_file(text):
             raw = Path(text).read_bytes()
         elif text.endswith(".json"):
             return f"{text}: no such file"
+        elif text.lstrip().startswith("{"):
+            raw = text.encode()
         else:
             raw = msgspec.json.encode({"messages": [{"role": "user", "content": text}]})
     except (OSError, ValueError) as fault:
@@ -104,6 +108,14 @@ def _request(text: str) -> tuple[ChatRequest, bytes] | str:
         raw = msgspec.json.encode({"model": "auto", **body})
     chat = OpenAIChat().parse(raw)
     return chat.message if isinstance(chat, Invalid) else (chat, raw)
+
+
+def _is_file(text: str) -> bool:
+    """Whether there is a file of that name; a long prompt cannot even be one."""
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _down(graph: Graph) -> dict[str, str]:
