@@ -69,9 +69,9 @@ def candidate_option(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--candidate", choices=("canary", "shadow"), help=f"{what} (`rollout:` in gateway.yaml)")
 
 
-def read(path: Path | None, *, strict: bool, quiet: bool = False) -> Loaded:
-    """Load a configuration; findings go to standard error, those of a sound one not where `quiet` is asked for. Exits
-    with 2 when there is nothing to read."""
+def read(path: Path | None, *, strict: bool, quiet: bool = False, candidate: str | None = None) -> Loaded:
+    """Load a configuration, or the `candidate` of it; findings go to standard error, those of a sound one not where
+    `quiet` is asked for. Exits with 2 when there is nothing to read."""
     path = path or default_path()
     if not path.exists():
         sys.stderr.write(f"sidecar: {path}: no such file\n")
@@ -82,7 +82,12 @@ def read(path: Path | None, *, strict: bool, quiet: bool = False) -> Loaded:
     if loaded.findings:
         sys.stderr.write(loaded.text)
     sys.stderr.write(loaded.candidates_text)
-    return loaded
+    if candidate is None or loaded.graph is None:
+        return loaded
+    if candidate not in loaded.candidates:
+        sys.stderr.write(f"sidecar: {path} has no `rollout: {candidate}:`\n")
+        sys.exit(2)
+    return loaded.candidates[candidate]
 
 
 def read_one(path: Path, kind: str, spec: type[S]) -> S | None:

@@ -50,13 +50,7 @@ def action(options: argparse.Namespace) -> int:
     if options.request in set(Reason):
         sys.stdout.write(EXPLAIN_REASON[Reason(options.request)])
         return 0
-    loaded = read(options.config, strict=False)
-    if options.candidate is not None and loaded.graph is not None:
-        if options.candidate not in loaded.candidates:
-            path = options.config or default_path()
-            sys.stderr.write(f"sidecar explain: {path} has no `rollout: {options.candidate}:`\n")
-            return 2
-        loaded = loaded.candidates[options.candidate]
+    loaded = read(options.config, strict=False, candidate=options.candidate)
     if loaded.graph is None or loaded.policy is None:
         return 1
     if options.id is not None:

@@ -1,8 +1,12 @@
 """Policies on trial on the command line: explained, compared and tested before they take any traffic."""
 
+import asyncio
+import json
 from pathlib import Path
 
 import pytest
+
+from sidecar.stores.sqlite import SQLiteLedger
 
 from .conftest import Sidecar
 from .test_test import CLASSIFY, GATEWAY, GOOD, SCORE
@@ -74,7 +78,20 @@ def test_diff_compares_it_with_the_policies_in_use(here: Path, sidecar: Sidecar)
     assert sidecar("diff", "--candidate", "canary", "HEAD").code == 2
 
 
-@pytest.mark.parametrize("verb", [("explain", "Hello."), ("diff",)], ids=lambda verb: verb[0])
+def test_replay_takes_past_requests_through_it(here: Path, sidecar: Sidecar) -> None:
+    """An empty ledger is enough to see which policy it is."""
+
+    async def made() -> None:
+        await SQLiteLedger(here / "sidecar.db").close()
+
+    asyncio.run(made())
+    hashes = [
+        json.loads(sidecar("replay", *of, "--format", "json").out)["policy"] for of in ((), ("--candidate", "shadow"))
+    ]
+    assert hashes[1] == sidecar("explain", "--candidate", "shadow", "Hello.").out.split()[1] != hashes[0]
+
+
+@pytest.mark.parametrize("verb", [("explain", "Hello."), ("diff",), ("replay",)], ids=lambda verb: verb[0])
 def test_where_nothing_is_on_trial_it_is_said(here: Path, sidecar: Sidecar, verb: tuple[str, ...]) -> None:
     (here / "gateway.yaml").write_text(GATEWAY)
     ran = sidecar(*verb, "--candidate", "canary")
