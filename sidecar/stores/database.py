@@ -4,8 +4,10 @@ The ledger, the gateway keys, the vault and the roll-ups are tables of one SQLit
 there is to keep.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -123,7 +125,11 @@ MIGRATIONS = (
 
 
 def open_database(path: Path) -> Database:
-    """A connection: WAL, so that reading and writing do not wait for each other. Raises sqlite3.Error."""
+    """A connection: WAL, so that reading and writing do not wait for each other. A file that is not there is made, for
+    its owner alone: it holds hashes of keys, the key of fingerprints, and prompts where they are kept. Raises
+    sqlite3.Error."""
+    with suppress(OSError):  # it is there, or SQLite will say why not
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     db = Database(sqlite3.connect(path, timeout=5, check_same_thread=False))
     db.enable_wal()
     db.execute("PRAGMA synchronous = NORMAL")

@@ -52,6 +52,19 @@ async def test_rows_are_there_in_order_after_it_was_closed(tmp_path: Path) -> No
 
 
 @looped
+async def test_the_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    before = os.umask(0)
+    try:
+        ledger = SQLiteLedger(path)
+        modes = {file.name: oct(file.stat().st_mode & 0o777) for file in tmp_path.iterdir()}
+        await ledger.close()
+    finally:
+        os.umask(before)
+    assert "ledger.db" in modes and set(modes.values()) == {"0o600"}, modes
+
+
+@looped
 async def test_ten_thousand_rows_and_none_waits(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     ledger = SQLiteLedger(path)
