@@ -8,12 +8,13 @@ import importlib.machinery
 import importlib.util
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import msgspec
 
 from .features import FEATURES, Features
-from .plain import Test, first_of
+from .plain import Test, first_of, is_plain
 
 
 def _load_cel() -> Any:
@@ -140,26 +141,35 @@ class Found:
 class FirstMatch:
     """Many conditions of which the first that holds counts.
 
-    They are asked in groups. A group of plain ones is one Python function; another is one CEL expression
+    They are asked in groups. A run of plain ones is one Python function; others are one CEL expression
     (`(a) ? 0 : (b) ? 1 : ... : -1`): crossing into the evaluator costs more than a comparison there.
     """
 
     GROUP = 32
 
-    __slots__ = ("_features", "_groups", "_patterns")
+    __slots__ = ("_features", "_groups", "_patterns", "_shared")
 
     def __init__(self, conditions: Sequence[Condition], patterns: Mapping[str, re.Pattern[str]]) -> None:
         names: frozenset[str] = frozenset().union(*(c.names for c in conditions))
         self._patterns = {name: pattern for name, pattern in patterns.items() if name in names}
         self._features = tuple(sorted(names & FEATURES.keys() - patterns.keys()))
         self._groups: list[tuple[int, Sequence[Condition], Test | None, Any]] = []
-        for begin in range(0, len(conditions), self.GROUP):
-            group = conditions[begin : begin + self.GROUP]
-            test = first_of([c.source for c in group], frozenset(patterns))
-            if test is not None:
-                self._groups.append((begin, group, test, None))
-            else:
-                self._groups += [(start, part, None, program) for start, part, program in _grouped(begin, group)]
+        known, beyond, start = frozenset(patterns), set[str](), 0
+        for plain, run in groupby(conditions, lambda condition: is_plain(condition.source, known)):
+            group = list(run)
+            for begin in range(0, len(group), self.GROUP):
+                part = group[begin : begin + self.GROUP]
+                if plain:
+                    self._groups.append((start + begin, part, first_of([c.source for c in part], known), None))
+                else:
+                    beyond.update(*(c.names for c in part))
+                    self._groups += [(at, some, None, program) for at, some, program in _grouped(start + begin, part)]
+            start += len(group)
+        # What only plain ones read is not copied for the evaluator, and a pattern is searched for when it is asked for.
+        self._shared = (
+            tuple(name for name in self._features if name in beyond),
+            tuple(name for name in self._patterns if name in beyond),
+        )
 
     def index(self, features: Features, known: dict[str, bool] | None = None) -> int:
         """The place of the first condition that holds, or -1. `known` is what is known of patterns (`Found`)."""
@@ -169,7 +179,7 @@ class FirstMatch:
             if test is not None:
                 place = test(features, found)
             else:
-                shared = self._context(features, found) if shared is None else shared
+                shared = self._context(features, found, *self._shared) if shared is None else shared
                 place = _asked(conditions, program, shared)
             if place >= 0:
                 return start + place
@@ -177,10 +187,10 @@ class FirstMatch:
 
     def context(self, features: Features, known: dict[str, bool] | None = None) -> Any:
         """The variables that these conditions read, for `Condition.holds`."""
-        return self._context(features, Found(self._patterns, features.text, known))
+        return self._context(features, Found(self._patterns, features.text, known), self._features, self._patterns)
 
-    def _context(self, features: Features, found: Found) -> Any:
-        return context(features, self._features, {name: found(name) for name in self._patterns})
+    def _context(self, features: Features, found: Found, names: Iterable[str], patterns: Iterable[str]) -> Any:
+        return context(features, names, {name: found(name) for name in patterns})
 
 
 def _asked(conditions: Sequence[Condition], program: Any, shared: Any) -> int:

@@ -1,4 +1,4 @@
-"""Plain conditions as Python code: the part of CEL that compares features with constants.
+"""Plain conditions as Python code: the part of CEL that compares features, headers and labels with constants.
 
 Most rules are of this kind, and crossing into the CEL evaluator costs them ten times what the comparison does. The
 evaluator stays the judge of what a condition may be: only what it accepted is translated, nothing here can raise, and
@@ -7,7 +7,7 @@ what is not understood (None) is left to it. The tree is built node by node: no 
 
 import ast
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from .features import FEATURES, Features
@@ -16,13 +16,16 @@ Test = Callable[[Features, Callable[[str], bool]], int]
 """The place of the first condition that holds, or -1. The second argument tells whether a named pattern is found."""
 
 _TOKEN = re.compile(
-    r"""\s*(?:(?P<number>-?\d+(?:\.\d+)?)(?![\w.])|(?P<text>"[^"\\]*"|'[^'\\]*')|(?P<name>in\b|[a-z_]\w*+(?!\s*[.(\[]))
+    r"""\s*(?:(?P<number>-?\d+(?:\.\d+)?)(?![\w.])|(?P<text>"[^"\\]*"|'[^'\\]*')
+    |(?P<key>(?:headers|labels)(?:\.[A-Za-z_]\w*+|\[(?:"[^"\\]*"|'[^'\\]*')\])(?!\s*[.(\[]))
+    |(?P<name>in\b|[a-z_]\w*+(?!\s*[.(\[]))
     |(?P<mark>&&|\|\||[=!<>]=|[!<>()\[\],]))""",
     re.VERBOSE,
 )
 _ORDER: Mapping[str, ast.cmpop] = {"<": ast.Lt(), "<=": ast.LtE(), ">": ast.Gt(), ">=": ast.GtE()}
 _EQUAL: Mapping[str, ast.cmpop] = {"==": ast.Eq(), "!=": ast.NotEq()}
 _NUMBERS = (int, float)
+_MAPS = ("headers", "labels")
 
 
 class _NotPlainError(ValueError):
@@ -30,17 +33,27 @@ class _NotPlainError(ValueError):
 
 
 def tree_of(source: str, patterns: frozenset[str]) -> ast.expr | None:
-    """One condition as a tree of Python's: `features.tokens > 9 and found("proof")`; None when it is not plain."""
+    """One condition as a tree of Python's: `features.tokens > 9 and found("proof")`; None when it is not plain, or it
+    reads headers or labels."""
     try:
         return _Reader(source, patterns).condition()
     except _NotPlainError:
         return None
 
 
+def is_plain(source: str, patterns: frozenset[str]) -> bool:
+    """Whether `first_of` can take it."""
+    try:
+        _Reader(source, patterns, _MAPS).condition()
+    except _NotPlainError:
+        return False
+    return True
+
+
 def first_of(sources: Sequence[str], patterns: frozenset[str]) -> Test | None:
     """All conditions as one function; None when one of them is not plain."""
     try:
-        tests = [_Reader(source, patterns).condition() for source in sources]
+        tests = [_Reader(source, patterns, _MAPS).condition() for source in sources]
     except _NotPlainError:
         return None
     body: ast.expr = ast.Constant(-1)
@@ -53,10 +66,16 @@ def first_of(sources: Sequence[str], patterns: frozenset[str]) -> Test | None:
 
 
 class _Reader:
-    """Recursive descent over one source. Each method returns an expression, of Python's type where it matters."""
+    """Recursive descent over one source. Each method returns an expression, of Python's type where it matters.
 
-    def __init__(self, source: str, patterns: frozenset[str]) -> None:
+    `maps` are those whose keys may be read. Where a key is absent the evaluator fails, and what fails does not hold;
+    here the comparison is false. That is the same under `&&` and `||`, and nowhere else.
+    """
+
+    def __init__(self, source: str, patterns: frozenset[str], maps: Collection[str] = ()) -> None:
         self._patterns = patterns
+        self._maps = maps
+        self._keys = 0
         self._tokens: list[tuple[str, str]] = []
         place = 0
         source = source.strip()
@@ -103,21 +122,47 @@ class _Reader:
         return (ast.BoolOp(operator, parts), bool) if len(parts) > 1 else first
 
     def _relation(self) -> tuple[ast.expr, type]:
+        if (key := self._next("key")) is not None:
+            return self._compared(key), bool
+        keys = self._keys
         left, kind = self._operand()
         if self._next("name", "in") is not None:
-            return ast.Compare(left, [ast.In()], [self._list(kind)]), bool
+            known = self._next("name", *self._maps) if self._maps and kind is str else None
+            return ast.Compare(left, [ast.In()], [self._list(kind) if known is None else _feature(known)]), bool
         mark = self._next("mark", *_ORDER, *_EQUAL)
         if mark is None:
             return left, kind
         right, other = self._operand()
         numbers = kind in _NUMBERS and other in _NUMBERS
-        if not numbers and (mark in _ORDER or kind is not other):
+        if (not numbers and (mark in _ORDER or kind is not other)) or self._keys != keys:
             raise _NotPlainError
         return ast.Compare(left, [_ORDER.get(mark) or _EQUAL[mark]], [right]), bool
 
+    def _compared(self, read: str) -> ast.expr:
+        """`labels.plan == "gold"`: a key's value beside constants."""
+        name = "headers" if read.startswith("headers") else "labels"
+        key = read[len(name) :]
+        if name not in self._maps:
+            raise _NotPlainError
+        self._keys += 1
+        value: list[ast.expr] = [ast.Constant(key[1:] if key[0] == "." else key[2:-2])]
+        get = ast.Attribute(_feature(name), "get", ast.Load())
+        if self._next("name", "in") is not None:
+            return ast.Compare(ast.Call(get, value, []), [ast.In()], [self._list(str)])
+        mark, text = self._next("mark", *_EQUAL), self._next("text")
+        if mark is None or text is None:
+            raise _NotPlainError
+        constant = ast.Constant(text[1:-1])
+        absent = [constant] if mark == "!=" else []
+        return ast.Compare(ast.Call(get, [*value, *absent], []), [_EQUAL[mark]], [constant])
+
     def _operand(self) -> tuple[ast.expr, type]:
         if self._next("mark", "!") is not None:
-            return ast.UnaryOp(ast.Not(), self._bool(self._operand())), bool
+            keys = self._keys
+            refused = ast.UnaryOp(ast.Not(), self._bool(self._operand()))
+            if self._keys != keys:
+                raise _NotPlainError
+            return refused, bool
         if self._next("mark", "(") is not None:
             inner = self._either()
             self._expect("mark", ")")
@@ -137,7 +182,7 @@ class _Reader:
             return ast.Call(_name("found"), [ast.Constant(name)], []), bool
         if name is None or FEATURES.get(name) not in (int, float, str, bool):
             raise _NotPlainError
-        return ast.Attribute(_name("features"), name, ast.Load()), FEATURES[name]
+        return _feature(name), FEATURES[name]
 
     def _list(self, kind: type) -> ast.expr:
         self._expect("mark", "[")
@@ -154,6 +199,10 @@ class _Reader:
         if found[1] is not bool:
             raise _NotPlainError
         return found[0]
+
+
+def _feature(name: str) -> ast.expr:
+    return ast.Attribute(_name("features"), name, ast.Load())
 
 
 def _name(name: str) -> ast.expr:

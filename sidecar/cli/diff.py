@@ -2,20 +2,24 @@
 
 import argparse
 import sys
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from msgspec import structs
 
 from ..compare.changes import changes
-from ..compare.corpus import chosen
+from ..compare.corpus import Corpus, built_in, cases, from_file
 from ..compare.effect import effect
 from ..compare.facts import facts
+from ..compare.recorded import from_ledger
 from ..compare.report import Comparison, as_github, as_json, as_markdown, as_text
 from ..compare.side import Side, Source, SourceError, read, source_of
 from ..config.diagnostic import Severity
 from ..config.render import render_github, render_text
+from ..spec import seconds
 from .config import candidate_option, colored, default_path
+from .replay import duration
 
 FORMATS = {"text": as_text, "json": as_json, "github": as_github, "markdown": as_markdown}
 
@@ -34,6 +38,10 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--corpus", type=Path, action="append", default=[], metavar="FILE.jsonl",
         help="requests to try, the body of one a line, in place of the built-in sample",
     )  # fmt: skip
+    parser.add_argument(
+        "--ledger", type=Path, metavar="DB", help="recorded decisions to try, by the features that a ledger keeps"
+    )
+    parser.add_argument("--since", type=duration, metavar="DURATION", help="of them, since (default: 7d)")
     parser.add_argument("--format", choices=tuple(FORMATS), default="text")
     parser.add_argument("--exit-code", action="store_true", help="exit with 1 when something differs")
 
@@ -46,6 +54,8 @@ def action(options: argparse.Namespace) -> int:
         return 2
     old_side = str(config) if options.candidate is not None else options.old or "HEAD"
     try:
+        if options.since is not None and options.ledger is None:
+            raise SourceError("--since goes with --ledger")
         with TemporaryDirectory(prefix="sidecar-old-") as old, TemporaryDirectory(prefix="sidecar-new-") as new:
             sources = [
                 source_of(old_side, config, Path(old)),
@@ -78,14 +88,27 @@ def _sound(source: Source, format_: str) -> Side | None:
 
 
 def _told(old: Side, new: Side, options: argparse.Namespace) -> int:
-    corpora, faults = chosen(options.corpus, old, new)
+    corpora, faults = _corpora(old, new, options)
     if faults:
         sys.stderr.write(f"note: {faults} findings in files of cases: `sidecar validate` shows them\n")
     found = Comparison(
         old,
         new,
         changes(facts(old.policy, old.graph), facts(new.policy, new.graph)),
-        [effect(old, new, corpus) for corpus in corpora if old.graph.hash != new.graph.hash],
+        [effect(old.graph, corpus) for corpus in corpora if old.graph.hash != new.graph.hash],
     )
     sys.stdout.write(FORMATS[options.format](found))
     return int(options.exit_code and found.differs)
+
+
+def _corpora(old: Side, new: Side, options: argparse.Namespace) -> tuple[list[Corpus], int]:
+    """The cases, then the traffic that was named, else the sample; and the number of findings in the cases."""
+    written, findings = cases(old, new)
+    traffic = [from_file(path, old, new) for path in options.corpus]
+    if options.ledger is not None:
+        since = time.time() - (options.since or seconds(_SINCE))
+        traffic.append(from_ledger(options.ledger, since, old, new))
+    return [*([] if written is None else [written]), *(traffic or [built_in(old, new)])], findings
+
+
+_SINCE = "7d"

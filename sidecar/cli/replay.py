@@ -17,7 +17,7 @@ from ..registry.index import Model
 from ..replay.callers import callers
 from ..replay.candidate import Candidate
 from ..replay.forecast import Forecast
-from ..replay.history import Ledger
+from ..replay.history import Ledger, unreadable
 from ..replay.outcome import Comparison, Replay
 from ..replay.report import as_json, as_markdown, as_text
 from ..spec import Duration, seconds
@@ -81,7 +81,7 @@ def replay(loaded: Loaded, ledger: Path | None, since: float, baselines: list[Mo
         candidate = Candidate(loaded.graph, callers(loaded.policy.specs, path))
         return Replay(candidate, Forecast(history.answers(start)), baselines).run(history.since(start))
     except sqlite3.Error as fault:
-        sys.stderr.write(f"sidecar: {path}: {fault}{_HINTS.get(str(fault), '')}\n")
+        sys.stderr.write(f"sidecar: {unreadable(path, fault)}\n")
         return None
 
 
@@ -100,6 +100,3 @@ def duration(text: str) -> float:
     if not re.fullmatch(_DURATION, text):
         raise argparse.ArgumentTypeError(f"`{text}` is not a length of time: 30d, 12h, 1h30m")
     return seconds(text)
-
-
-_HINTS = {"no such column: features": " (an older gateway wrote it: start today's once, it brings the file up to date)"}

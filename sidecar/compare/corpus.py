@@ -1,6 +1,6 @@
 """What both policies are tried on: the cases beside them, a file of requests, or the built-in sample."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from ..call import Call
 from ..cases.suite import Suites, Trial, files_beside, read_suites
-from ..engine.trial import Asked, World, known_callers
+from ..chat import Usage
+from ..engine.trial import Asked, World, known_callers, walk_once
 from ..graph import Graph
 from ..policy import Policy
 from ..stages.authenticate import Authenticate
@@ -32,15 +34,27 @@ class Item(Struct, frozen=True):
     new: World
 
 
-class Corpus(Struct, frozen=True):
-    """Requests to try. `priced` says that they stand for traffic, so that their cost says something."""
+class Walked(Struct, frozen=True):
+    """One request by its name, and what each policy makes of it: the call as the walk left it, and its end. `counted`
+    is what its answer counted, where it had one; `uncertain` says that it hangs on words that were not kept."""
 
     name: str
-    items: list[Item]
+    old: tuple[Call, str]
+    new: tuple[Call, str]
+    counted: Usage | None = None
+    uncertain: bool = False
+
+
+class Corpus(Struct, frozen=True):
+    """Requests, walked one after another; None is one of which nothing was kept. `priced` says that they stand for
+    traffic, so that their cost says something."""
+
+    name: str
+    walks: Iterator[Walked | None]
     priced: bool
 
 
-def cases(old: Side, new: Side) -> tuple[Corpus, int]:
+def cases(old: Side, new: Side) -> tuple[Corpus | None, int]:
     """The cases beside the new policy, and those beside the old one that are not there any more; and how many findings
     kept some from being read. Every case is meant by each policy with its own names where it has them."""
     there, findings = _trials(new, old)
@@ -50,13 +64,15 @@ def cases(old: Side, new: Side) -> tuple[Corpus, int]:
     for trial, other in gone:
         if (trial.name, trial.asked.raw) not in known:
             items.append(Item(trial.name, trial.asked, trial.world, (other or trial).world))
-    return Corpus("test cases", items, priced=False), findings + more
+    written = Corpus("test cases", _walks(items, old, new), priced=False) if items else None
+    return written, findings + more
 
 
 def built_in(old: Side, new: Side) -> Corpus:
     """The built-in sample, asked by one who may."""
     worlds = _worlds(old, new)
-    return Corpus("built-in sample", [Item(name, asked, *worlds) for name, asked in sample()], priced=True)
+    items = [Item(name, asked, *worlds) for name, asked in sample()]
+    return Corpus("built-in sample", _walks(items, old, new), priced=True)
 
 
 def from_file(path: Path, old: Side, new: Side) -> Corpus:
@@ -65,7 +81,13 @@ def from_file(path: Path, old: Side, new: Side) -> Corpus:
     items = [Item(f"{path.name}:{number}", asked, *worlds) for number, asked in _lines(path)]
     if not items:
         raise SourceError(f"{path}: no request in it")
-    return Corpus(path.name, items, priced=True)
+    return Corpus(path.name, _walks(items, old, new), priced=True)
+
+
+def _walks(items: list[Item], old: Side, new: Side) -> Iterator[Walked]:
+    for item in items:
+        before, after = walk_once(old.graph, item.asked, item.old), walk_once(new.graph, item.asked, item.new)
+        yield Walked(item.name, before, after)
 
 
 def _trials(side: Side, other: Side) -> tuple[list[tuple[Trial, Trial | None]], int]:
@@ -137,10 +159,3 @@ def _request(line: bytes, where: str) -> Asked:
     if isinstance(chat, Invalid):
         raise SourceError(f"{where}: no gateway would take this request: {chat.message}")
     return Asked(chat, raw, {name.lower(): value for name, value in headers.items()})
-
-
-def chosen(paths: Sequence[Path], old: Side, new: Side) -> tuple[list[Corpus], int]:
-    """The cases, then the files that were named, else the sample; and the number of findings in the cases."""
-    written, findings = cases(old, new)
-    traffic = [from_file(path, old, new) for path in paths] or [built_in(old, new)]
-    return [*([written] if written.items else []), *traffic], findings

@@ -1,18 +1,13 @@
 """What a change does: every request of a corpus walked under both policies, where it moves, what that costs."""
 
-from collections.abc import Iterable
-
 from msgspec import Struct
 
 from ..call import Call
 from ..chat import Usage
-from ..engine.trial import walk_once
 from ..graph import Graph
-from ..registry.price import PriceList
 from ..stages.base import EXECUTE, REFUSE
 from ..stages.score import Score, TierSpec
 from .corpus import Corpus
-from .side import Side
 
 
 class Fate(Struct, frozen=True):
@@ -63,7 +58,9 @@ class Cost(Struct, frozen=True):
 
 
 class Effect(Struct, frozen=True):
-    """All of a corpus. `rerouted` counts requests that go where they went, with other models to fall back on."""
+    """All of a corpus. `rerouted` counts requests that go where they went, with other models to fall back on.
+    `uncertain` ones hang on words that were not kept, and count as if those were not there; of `skipped` ones nothing
+    was kept, and they are in no other figure."""
 
     corpus: str
     requests: int
@@ -71,6 +68,8 @@ class Effect(Struct, frozen=True):
     rerouted: int
     refused: int
     admitted: int
+    uncertain: int
+    skipped: int
     cost: Cost | None
 
     @property
@@ -79,27 +78,32 @@ class Effect(Struct, frozen=True):
         return sum(move.count for move in self.moves)
 
 
-def effect(old: Side, new: Side, corpus: Corpus) -> Effect:
-    """Walk all of it, twice."""
-    moves: dict[tuple[Fate, Fate], list[str]] = {}
-    pairs: list[tuple[Call, Call]] = []
-    rerouted = refused = admitted = 0
-    for item in corpus.items:
-        before, was = walk_once(old.graph, item.asked, item.old)
-        after, now = walk_once(new.graph, item.asked, item.new)
+def effect(old: Graph, corpus: Corpus) -> Effect:
+    """All of it. `old` says how long answers are expected to be."""
+    moves: dict[tuple[Fate, Fate], tuple[int, str]] = {}
+    bill = _Bill(old)
+    requests = rerouted = refused = admitted = uncertain = skipped = 0
+    for walked in corpus.walks:
+        if walked is None:
+            skipped += 1
+            continue
+        requests += 1
+        uncertain += walked.uncertain
+        (before, was), (after, now) = walked.old, walked.new
         fates = _fate(before, was), _fate(after, now)
         if fates[0] != fates[1]:
-            moves.setdefault(fates, []).append(item.name)
+            count, example = moves.get(fates, (0, walked.name))
+            moves[fates] = count + 1, example
             refused += now == REFUSE != was
             admitted += was == REFUSE != now
         elif now == EXECUTE and [m.id for m in before.chain] != [m.id for m in after.chain]:
             rerouted += 1
         if was == now == EXECUTE:
-            pairs.append((before, after))
-    rows = [Move(*fates, len(names), names[0]) for fates, names in moves.items()]
+            bill.add(before, after, walked.counted)
+    rows = [Move(*fates, count, example) for fates, (count, example) in moves.items()]
     rows.sort(key=lambda move: (-move.count, str(move.old), str(move.new)))
-    cost = _cost(old.graph, pairs) if corpus.priced and pairs else None
-    return Effect(corpus.name, len(corpus.items), rows, rerouted, refused, admitted, cost)
+    cost = bill.cost() if corpus.priced and bill.any else None
+    return Effect(corpus.name, requests, rows, rerouted, refused, admitted, uncertain, skipped, cost)
 
 
 def _fate(call: Call, end: str) -> Fate:
@@ -108,33 +112,48 @@ def _fate(call: Call, end: str) -> Fate:
     return Fate(end, call.tier, call.chain[0].id) if end == EXECUTE else Fate(end)
 
 
-def _cost(graph: Graph, pairs: Iterable[tuple[Call, Call]]) -> Cost:
-    """The same output on both sides, what the old policy expects of it: another model is no reason to say more."""
-    totals, requests, unpriced = [[0, 0, 0], [0, 0, 0]], 0, 0
-    for before, after in pairs:
+class _Bill:
+    """What requests that both serve cost. The same output on both sides, as it was counted, or what the old policy
+    expects of it: another model is no reason to say more."""
+
+    def __init__(self, old: Graph) -> None:
+        self._graph = old
+        self._totals = [[0, 0, 0], [0, 0, 0]]
+        self._requests = self._unpriced = 0
+
+    @property
+    def any(self) -> bool:
+        """Whether both policies serve anything."""
+        return self._requests + self._unpriced > 0
+
+    def add(self, before: Call, after: Call, counted: Usage | None) -> None:
+        """One request."""
         old, new = before.chain[0].price, after.chain[0].price
         if old is None or new is None:
-            unpriced += 1
-            continue
-        requests += 1
-        outputs = _outputs(graph, before)
-        for total, price in zip(totals, (old, new), strict=True):
+            self._unpriced += 1
+            return
+        self._requests += 1
+        choices, bound = before.features.choices, before.features.max_tokens
+        if counted is None:
+            size, outputs = before.features.tokens, _outputs(_tier(self._graph, before).output_tokens, bound, choices)
+        else:
+            output = counted.output_tokens
+            most = max(output, min(2 * output, bound * choices)) if bound else 2 * output
+            size, outputs = counted.input_tokens, (output // 2, output, most)
+        for total, price in zip(self._totals, (old, new), strict=True):
             for place, output in enumerate(outputs):
-                total[place] += _bill(price, before, output)
-    return Cost(requests, unpriced, Spread(*totals[0]), Spread(*totals[1]))
+                total[place] += price.cost(Usage(input_tokens=size, output_tokens=output))
+
+    def cost(self) -> Cost:
+        """All of them."""
+        return Cost(self._requests, self._unpriced, *(Spread(*total) for total in self._totals))
 
 
-def _bill(price: PriceList, call: Call, output: int) -> int:
-    usage = Usage(input_tokens=call.features.tokens, output_tokens=output * call.features.choices)
-    return price.cost(usage)
-
-
-def _outputs(graph: Graph, call: Call) -> tuple[int, int, int]:
-    """Output tokens of one choice: half of what is expected of the tier, that, and twice that; the caller's bound is
-    the most there can be."""
-    expected, bound = _tier(graph, call).output_tokens, call.features.max_tokens
+def _outputs(expected: int, bound: int, choices: int) -> tuple[int, int, int]:
+    """Output tokens: half of what is expected of one choice, that, and twice that, times the choices; the caller's
+    bound is the most there can be."""
     middle = min(expected, bound) if bound else expected
-    return middle // 2, middle, bound or 2 * middle
+    return middle // 2 * choices, middle * choices, (bound or 2 * middle) * choices
 
 
 def _tier(graph: Graph, call: Call) -> TierSpec:

@@ -179,6 +179,8 @@ def _moved(effect: Effect) -> str:
         "now refused": effect.refused,
         "no longer refused": effect.admitted,
         "with other fallbacks": effect.rerouted,
+        "hang on words that were not kept": effect.uncertain,
+        "without features left out": effect.skipped,
     }
     return "".join([said, *(f", {count} {what}" for what, count in more.items() if count)])
 

@@ -6,7 +6,8 @@ not rest. What a request takes from limits and budgets is settled at once.
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -68,7 +69,7 @@ class Candidate:
         self._free = State(_NoLimits(), MemoryCache(1, 1), self.health, self._holder, budgets=Accounts())
         self._waiting: list[tuple[float, int, bytes, Entry]] = []
         self._number = count()
-        self._seen: dict[bytes, None] = {}
+        self._seen: OrderedDict[bytes, None] = OrderedDict()
         self._padded = any(isinstance(spec, Budget) for spec in graph.stages)
         self._patterned = any(getattr(spec, "patterns", None) for spec in graph.stages)
         asked = list(conditions(graph.stages))
@@ -82,17 +83,29 @@ class Candidate:
 
     def decide(self, past: Past, vector: Vector, *, notes: bool = False) -> Decision:
         """Walk, and choose who answers. `notes` are taken for an explanation."""
-        now = past.first.ts
-        self._come_to(now)
-        call = self._call(past, vector, self._state, notes=notes)
-        known = _Known(vector.patterns, frozenset()) if self._patterned and vector.text is None else None
-        call.patterns = known
+        self._come_to(past.first.ts)
+        decision = self._decided(past, vector, self._state, notes=notes)
+        self._settle(decision, past, vector)
+        return decision
+
+    def knows(self, key: str) -> bool:
+        """Whether whoever is called this in a ledger holds a gateway key, or a token of an issuer, that is taken."""
+        issuer, token, _ = key.partition("|")
+        return key in self._callers or bool(token and issuer in self._issuers)
+
+    def alone(self, past: Past, vector: Vector) -> Decision:
+        """The same by itself: every limit has room, nothing is cached. In any order."""
+        return self._decided(past, vector, self._free)
+
+    def _decided(self, past: Past, vector: Vector, state: State, *, notes: bool = False) -> Decision:
+        call = self._call(past, vector, state, notes=notes)
+        doubts: list[str] = []
+        if self._patterned and vector.text is None:
+            call.patterns = _Known(vector.patterns, frozenset(), doubts)
         decision = self._ended(call, walk(self.graph, call), past)
         decision.unsure = self._lacks(past, vector)
-        if known is not None and known.doubts:
-            tried = {self._otherwise(past, vector, yes) for yes in _combinations(known.doubts)}
-            decision.others = frozenset(tried - {(decision.end, decision.model)})
-        self._settle(decision, past, vector)
+        if doubts:
+            decision.others = self._ways(past, vector, doubts) - {(decision.end, decision.model)}
         return decision
 
     def _come_to(self, now: float) -> None:
@@ -141,15 +154,23 @@ class Candidate:
             or (self._claims and "|" in past.first.key_name and not self._claims <= vector.claims.keys())
         )
 
-    def _otherwise(self, past: Past, vector: Vector, yes: frozenset[str]) -> tuple[str, str | None]:
-        """Where it would have gone had these patterns been found."""
-        call = self._call(past, vector, self._free)
-        call.patterns = _Known(vector.patterns, yes)
-        decision = self._ended(call, walk(self.graph, call), past)
-        return decision.end, decision.model
+    def _ways(self, past: Past, vector: Vector, doubts: list[str]) -> frozenset[tuple[str, str | None]]:
+        """Where it would have gone had some of these patterns been found. What is asked for only then joins them."""
+        ways: set[tuple[str, str | None]] = set()
+        tried = 0
+        while len(doubts) > tried:
+            tried = len(doubts)
+            for yes in _combinations(tuple(doubts)):
+                call = self._call(past, vector, self._free)
+                call.patterns = _Known(vector.patterns, yes, doubts)
+                decision = self._ended(call, walk(self.graph, call), past)
+                ways.add((decision.end, decision.model))
+        return frozenset(ways)
 
     def _ended(self, call: Call, end: str, past: Past) -> Decision:
         if end == "execute":
+            if len(past.rows) == 1 and past.rows[0].failure is None:
+                return Decision(call, end, call.chain[0].id)
             failed = {row.model for row in past.rows if row.failure is not None}
             answers = next((model.id for model in call.chain if model.id not in failed), call.chain[-1].id)
             return Decision(call, end, answers)
@@ -165,23 +186,26 @@ class Candidate:
             self._cache.put(key, Entry(b"", "", row.model or "", row.provider or "", "", row.ts + call.cache_ttl))
         self._seen[vector.fingerprint] = None
         if len(self._seen) > SEEN:
-            del self._seen[next(iter(self._seen))]
+            self._seen.popitem(last=False)
         if decision.end != "execute":
             return
         for counter, taken, what in call.charged:
             if what == "tokens":
                 call.state.counters.adjust(counter, row.input_tokens + row.output_tokens - taken, call.now)
         used = next((m for m in call.chain if m.id == decision.model), call.chain[0])
-        nano = None if used.price is None else used.price.cost(row.usage)
         for meter in call.meters:
             if meter.enter(used, 1) is None:
+                nano = None if used.price is None else used.price.cost(row.usage)
                 meter.leave(1, row.usage if not past.hit else Usage(), nano)
-        seconds = sum(each.latency_ms for each in past.rows) / 1000
         if row.failure is None and row.output_tokens >= SPEED_TOKENS and row.latency_ms > 0 and row.model is not None:
             self.health.learned(row.model, row.output_tokens * 1000 / row.latency_ms)
         if key is not None and row.failure is None and (past.hit or row.finish_reason in ("stop", "tool_calls")):
             entry = Entry(b"", "", used.id, used.provider, call.tier, call.now + call.cache_ttl)
+            seconds = sum([each.latency_ms for each in past.rows]) / 1000
             heappush(self._waiting, (call.now + seconds, next(self._number), key, entry))
+
+
+_take = MemoryCounters.take
 
 
 class MemoryCountersThen(MemoryCounters):
@@ -191,7 +215,7 @@ class MemoryCountersThen(MemoryCounters):
 
     def take(self, counter: Counter, limit: int, period: float, amount: int, now: float) -> Quota:
         """Take `amount` if it fits, at the time of the request."""
-        return super().take(counter, limit, period, amount, min(now, self.now))
+        return _take(self, counter, limit, period, amount, now if now < self.now else self.now)
 
     def adjust(self, counter: Counter, amount: int, now: float) -> None:
         """Correct a take, at the time of the request."""
@@ -218,24 +242,24 @@ class _Holder:
 
 
 class _Known(dict[str, bool]):
-    """What was found of patterns then. Others are in doubt: taken to be found when they are among `yes`."""
+    """What was found of patterns then. Others go to `doubts`: taken to be found when they are among `yes`."""
 
-    def __init__(self, then: Mapping[str, bool], yes: frozenset[str]) -> None:
+    def __init__(self, then: Mapping[str, bool], yes: frozenset[str], doubts: list[str]) -> None:
         self._then = then
         self._yes = yes
-        self.doubts: list[str] = []
+        self._doubts = doubts
 
     def get(self, pattern: str, default: object = None) -> bool:
         """Whether the pattern was, or is taken to have been, found."""
         found = self._then.get(mark(pattern))
         if found is None:
-            if pattern not in self.doubts:
-                self.doubts.append(pattern)
+            if pattern not in self._doubts:
+                self._doubts.append(pattern)
             return pattern in self._yes
         return found
 
 
-def _combinations(doubts: list[str]) -> Iterator[frozenset[str]]:
+def _combinations(doubts: Sequence[str]) -> Iterator[frozenset[str]]:
     if len(doubts) > MOST_DOUBTS:
         yield frozenset(doubts)
         return

@@ -90,15 +90,14 @@ class Forecast:
                 Usage(round(size * share), tokens, int(cached * share), cache_write_5m_tokens=int(written * share))
             )
 
+        least = least_alone = at(less, low, usage.cached_tokens, 0)
+        most = most_alone = at(more, high, 0, usage.cache_write_5m_tokens)
+        if alone_low < low:
+            least_alone = min(least, at(less, alone_low, usage.cached_tokens, 0))
+        if alone_high > high:
+            most_alone = max(most, at(more, alone_high, 0, usage.cache_write_5m_tokens))
         mid = at(1.0, out, 0, 0)
-        least = at(less, low, usage.cached_tokens, 0)
-        most = at(more, high, 0, usage.cache_write_5m_tokens)
-        single = Range(
-            min(least, at(less, alone_low, usage.cached_tokens, 0)),
-            mid,
-            max(most, at(more, alone_high, 0, usage.cache_write_5m_tokens)),
-        )
-        return single, Range(least, mid, most)
+        return Range(least_alone, mid, most_alone), Range(least, mid, most)
 
     def usual(self, model: Model, tokens: int) -> Usage:
         """What an answer of this model usually counts, for a request of which nothing was: input by estimate."""

@@ -137,3 +137,18 @@ def _past(rows: list[Attempted]) -> Past:
         return Past(rows, None if data is None else decode(data))
     except msgspec.DecodeError:  # of a later version
         return Past(rows, None)
+
+
+def unreadable(path: Path, fault: sqlite3.Error) -> str:
+    """Why a ledger cannot be read, for its user."""
+    said = str(fault)
+    if not path.exists():
+        return f"{path}: no such file"
+    help_ = next((help_ for begin, help_ in _HELP.items() if said.startswith(begin)), "")
+    return f"{path}: {said}{help_}"
+
+
+_HELP = {
+    "no such column": " (an older gateway wrote it: start today's once, it brings the file up to date)",
+    "no such table": " (no gateway keeps its ledger there)",
+}

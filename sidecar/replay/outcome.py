@@ -1,12 +1,13 @@
 """The comparison: each past request beside what the candidate makes of it, summed up."""
 
 import gc
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from heapq import heappush, heappushpop
 
 from msgspec import Struct, field
 
+from ..chat import Usage
 from ..registry.index import Model, Registry
 from ..stores.vector import Vector
 from .candidate import Candidate, Decision
@@ -44,11 +45,10 @@ class Mean(Struct):
     sum: float = 0.0
     count: int = 0
 
-    def add(self, value: float | None) -> None:
-        """One value more, if it is known."""
-        if value is not None:
-            self.sum += value
-            self.count += 1
+    def add(self, value: float) -> None:
+        """One value more."""
+        self.sum += value
+        self.count += 1
 
     @property
     def value(self) -> float | None:
@@ -119,7 +119,9 @@ class Replay:
         self._moves: dict[tuple[str, str], Move] = {}
         self._dearer: list[tuple[float, int, Mover]] = []
         self._worse: list[tuple[float, int, Mover]] = []
-        self._answers: dict[bytes, Past] = {}
+        self._answers: OrderedDict[bytes, tuple[str | None, Usage]] = OrderedDict()
+        self._ways: Counter[tuple[tuple[str, str], ...]] = Counter()
+        self._low = self._mid = self._high = 0
 
     def run(self, requests: Iterable[Past]) -> Comparison:
         """Everything; the comparison is whole afterwards."""
@@ -131,6 +133,11 @@ class Replay:
         finally:
             gc.set_threshold(*before)
         found = self.found
+        found.now = Range(self._low, self._mid, self._high)
+        found.edges = Counter()
+        for way, number in self._ways.items():
+            for edge in way:
+                found.edges[edge] += number
         found.moves = sorted(self._moves.values(), key=lambda move: -move.requests)
         found.dearer = [mover for _, _, mover in sorted(self._dearer, key=lambda row: -row[0])]
         found.worse = [mover for _, _, mover in sorted(self._worse, key=lambda row: -row[0])]
@@ -148,7 +155,7 @@ class Replay:
             found.skipped += 1
             return None
         decision = self._candidate.decide(past, vector)
-        found.edges.update(decision.call.trace)
+        self._ways[tuple(decision.call.trace)] += 1
         before = "cache" if past.hit else row.model or "?"
         after = _where(decision)
         if decision.end == "refuse":
@@ -175,8 +182,8 @@ class Replay:
         usage = row.usage
         if past.hit:
             source = self._answers.get(vector.fingerprint)
-            usage = source.last.usage if source is not None else self._forecast.usual(model, vector.tokens)
-            if source is not None and source.last.model == model.id:
+            usage = source[1] if source is not None else self._forecast.usual(model, vector.tokens)
+            if source is not None and source[0] == model.id:
                 was = model
         elif row.failure is not None and not row.input_tokens:
             return _NOTHING  # it failed without being billed, and is taken to fail again
@@ -195,28 +202,33 @@ class Replay:
 
     def _count(self, verdict: Forecasted, vector: Vector) -> None:
         found, past, decision = self.found, verdict.past, verdict.decision
-        was = 0
+        was, share = 0, verdict.share
         for row in past.rows:
-            was += row.cost_nano or 0
-        priced = verdict.share is not None and all(r.cost_nano is not None or r.failure is not None for r in past.rows)
+            if row.cost_nano is not None:
+                was += row.cost_nano
+            elif row.failure is None:
+                share = None
         moved = verdict.before != verdict.after
-        if priced and verdict.share is not None:
+        if share is not None:
             found.was_nano += was
-            found.now += verdict.share
-            found.unchanged_nano += 0 if moved else verdict.share.mid
+            self._low += share.low
+            self._mid += share.mid
+            self._high += share.high
+            found.unchanged_nano += 0 if moved else share.mid
         else:
             found.unpriced += 1
         if decision.others or decision.unsure:
             self._doubt(verdict, vector)
         self._qualities(verdict)
-        if not past.hit and past.last.failure is None:
-            self._answers[vector.fingerprint] = past
+        row = past.last
+        if not past.hit and row.failure is None:
+            self._answers[vector.fingerprint] = row.model, row.usage
             if len(self._answers) > _ANSWERS:
-                del self._answers[next(iter(self._answers))]
+                self._answers.popitem(last=False)
             for model in self._baselines:
-                known = self._registry.find(past.last.model or "")
-                cost = self._forecast.cost(model, past.last.usage, known, vector.max_tokens * vector.choices)
-                same = model.id == past.last.model
+                known = self._registry.find(row.model or "")
+                cost = self._forecast.cost(model, row.usage, known, vector.max_tokens * vector.choices)
+                same = model.id == row.model
                 found.baselines[model.id] += exactly(was) if same else cost[1] if cost is not None else Range()
         if moved:
             self._move(verdict, was)
@@ -236,8 +248,9 @@ class Replay:
         found, row = self.found, verdict.past.last
         if verdict.past.hit or verdict.decision.end != "execute" or row.failure is not None:
             return
-        before, after = self._registry.find(verdict.before), self._registry.find(verdict.after)
-        if before is not None and after is not None and None not in (before.quality, after.quality):
+        after = self._registry.find(verdict.after)
+        before = after if verdict.before == verdict.after else self._registry.find(verdict.before)
+        if before is not None and after is not None and before.quality is not None and after.quality is not None:
             found.quality_before.add(before.quality)
             found.quality_after.add(after.quality)
         if after is not None:
@@ -275,7 +288,9 @@ def _keep(worst: list[tuple[float, int, Mover]], row: tuple[float, int, Mover]) 
 
 
 def _where(decision: Decision) -> str:
-    return {"execute": decision.model or "?", "respond": "cache"}.get(decision.end, "refused")
+    if decision.end == "execute":
+        return decision.model or "?"
+    return "cache" if decision.end == "respond" else "refused"
 
 
 _RARELY = 200_000

@@ -60,20 +60,20 @@ class Cache(StageSpec, frozen=True, tag="cache"):
 def _key(call: Call, share: str, policy: bytes, steering: tuple[str, ...]) -> bytes:
     """A digest over everything that may change the answer; the order of the body's fields does not."""
     features = call.features
-    digest = blake2b(policy, digest_size=24)
-    who = {"all": "", "tenant": features.tenant, "key": f"{features.tenant}\0{features.key}"}[share]
+    who = "" if share == "all" else features.tenant
+    if share == "key":
+        who += f"\0{features.key}"
     route = call.headers.get("x-sidecar-route", "")
     holder = call.principal
     allowed = ",".join((*sorted(holder.models), ":", *holder.strategies)) if holder else ""
     steer = "\0".join((share, who, allowed, features.task, features.strategy, route))
-    digest.update(steer.encode("utf-8", "surrogatepass"))
+    parts: list[bytes | msgspec.Raw] = [policy, steer.encode("utf-8", "surrogatepass")]
     if steering:
-        digest.update(b"\0" + msgspec.json.encode([_steer(call, name) for name in steering]))
+        parts += (b"\0", msgspec.json.encode([_steer(call, name) for name in steering]))
     for name, value in sorted(body_fields(call.raw).items()):
         # With its length: a name may hold any character, and no two bodies may read the same.
-        digest.update(f"\0{len(name)}:{name}\0".encode("utf-8", "surrogatepass"))
-        digest.update(value)
-    return digest.digest()
+        parts += (f"\0{len(name)}:{name}\0".encode("utf-8", "surrogatepass"), value)
+    return blake2b(b"".join(parts), digest_size=24).digest()
 
 
 def _steer(call: Call, name: str) -> object:

@@ -189,7 +189,8 @@ class Fallback(StageSpec, frozen=True, tag="fallback"):
             call.plan = plan
             if call.purse is not None and written is not None and _too_dear(call, call.purse):
                 return "none"
-            call.note(node, {"chain": [m.id for m in call.chain], "plan": plan})
+            if call.details is not None:
+                call.note(node, {"chain": [m.id for m in call.chain], "plan": plan})
             return "planned"
 
         return run

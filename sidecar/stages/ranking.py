@@ -5,6 +5,7 @@ step, whatever the level), quality on a linear one. What a request costs depends
 terms are computed for a few shares beforehand and one sort is remembered for each; a decision is a look-up.
 """
 
+from itertools import pairwise
 from math import inf, log
 
 from msgspec import Struct
@@ -40,9 +41,10 @@ class Terms(Struct, frozen=True):
 
 
 class Ranking:
-    """An ordered view of fixed candidates. Sorted again only when weights, share or learned speeds are new."""
+    """An ordered view of fixed candidates. Sorted again only when weights, share or learned speeds are new; where speed
+    has no weight and breaks no tie, once for all."""
 
-    __slots__ = ("_cost", "_orders", "_price", "_quality", "_version", "models")
+    __slots__ = ("_cost", "_lasting", "_orders", "_price", "_quality", "_version", "models")
 
     def __init__(self, models: tuple[Model, ...]) -> None:
         self.models = models
@@ -50,12 +52,13 @@ class Ranking:
         self._cost = [_log_terms(row, cheap_is_good=True) for row in self._price]
         self._quality = _linear_terms([m.quality for m in models])
         self._orders: dict[tuple[Weights, int], list[Model]] = {}
+        self._lasting: dict[tuple[Weights, int], list[Model]] = {}
         self._version = -1
 
     def order(self, weights: Weights, share: int, health: Health) -> list[Model]:
         """Candidates, best first; ties go to the better, the cheaper, the faster, then the first by name."""
         if health.version != self._version:
-            self._orders.clear()
+            self._orders = dict(self._lasting)
             self._version = health.version
         known = self._orders.get((weights, share))
         if known is None:
@@ -90,7 +93,10 @@ class Ranking:
             for i, m in enumerate(self.models)
         ]
         rows.sort()
-        return [self.models[row[5]] for row in rows]
+        order = [self.models[row[5]] for row in rows]
+        if not weights.speed and all(a[:3] != b[:3] for a, b in pairwise(rows)):
+            self._lasting[weights, share] = order
+        return order
 
 
 def output_share(input_tokens: int, output_tokens: int) -> int:

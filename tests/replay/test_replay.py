@@ -104,6 +104,13 @@ def test_a_new_pattern_is_in_doubt_unless_the_text_was_kept(before: Served, tmp_
     assert sure.comparison.moved > 0
 
 
+def test_what_is_asked_for_only_when_another_word_is_found_is_in_doubt_too(before: Served, tmp_path: Path) -> None:
+    # A rule that reads both comes to ask for the second where the first is taken to be there.
+    two = NEW.replace("patterns: {", "patterns: {also: 'never', ").replace("when: proof,", "when: proof && also,")
+    verdicts = replayed(before.ledger, written(tmp_path / "two", two))[1]
+    assert ("execute", "large") in frozenset().union(*(verdict.decision.others for verdict in verdicts.values()))
+
+
 def test_nothing_is_kept_where_nothing_is_wanted(tmp_path: Path) -> None:
     served = serve(tmp_path, BEFORE, 5, "ledger_keeps: nothing\n")
     assert {row["features"] for rows in served.rows.values() for row in rows} == {b"null"}
