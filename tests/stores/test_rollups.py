@@ -5,6 +5,8 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Sequence
+from itertools import pairwise, repeat
+from math import inf
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,7 +19,7 @@ from sidecar.stores import database, rollups
 from sidecar.stores.database import MIGRATIONS, migrate
 from sidecar.stores.figures import By, groups, percentile, whole_hours
 from sidecar.stores.ledger import Row
-from sidecar.stores.rollups import BOUNDS, BUCKETS, HOUR, MAX_TOKENS, OTHER, SUMS
+from sidecar.stores.rollups import BOUNDS, BUCKETS, HOUR, MAX_NANO, MAX_TOKENS, OTHER, SUMS
 from sidecar.stores.sqlite import SQLiteLedger
 
 TOKENS = st.one_of(st.integers(0, 5000), st.integers(-5, 2**70))
@@ -54,13 +56,42 @@ def table(path: Path) -> list[tuple[Any, ...]]:
     return found
 
 
-def summed(path: Path) -> list[tuple[Any, ...]]:
-    """The table as the migration makes it of the rows."""
+def remade(path: Path) -> list[tuple[Any, ...]]:
+    """The table as an upgrade makes it of the rows."""
     with sqlite3.connect(path) as db:
         db.execute("DROP TABLE rollups")
-        db.executescript(rollups.MIGRATION)
+        rollups.make(db)
     db.close()
     return table(path)
+
+
+def sums(one: Row) -> list[int]:
+    """What a row adds to each group that it is in, said plainly."""
+    tried, first = one.attempt > 0, one.attempt <= 1
+    tokens = (one.input_tokens, one.output_tokens, one.cached_tokens, one.cache_write_tokens, one.reasoning_tokens)
+    latency = round(one.latency_ms * 1000)
+    buckets = [low <= one.latency_ms < high for low, high in pairwise((0, *BOUNDS, inf))]
+    hit = one.cache in ("hit", "semantic-hit")
+    return [
+        *(first, tried, one.failure is not None, first and hit, first and (hit or one.cache == "miss")),
+        *(min(max(count, 0), MAX_TOKENS) for count in tokens),
+        min(max(one.cost_nano or 0, 0), MAX_NANO),
+        *((latency, 0) if tried else (0, latency)),
+        *(one.first_token_ms is not None, round((one.first_token_ms or 0) * 1000)),
+        *(found and tried for found in buckets),
+    ]
+
+
+def expected(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
+    """The table, from the rows themselves."""
+    found: dict[tuple[Any, ...], list[int]] = {}
+    for one in rows:
+        names = {"model": one.model, "tier": one.tier, "tenant": one.tenant, "key": one.key_name}
+        for kind, name in names.items():
+            provider = one.provider or "" if kind == "model" else ""
+            key = (kind, int(one.ts // HOUR), name or "", provider, int(one.cost_nano is not None))
+            found[key] = [a + b for a, b in zip(found.get(key, repeat(0)), sums(one), strict=False)]
+    return sorted((*key, *values) for key, values in found.items())
 
 
 async def stored(path: Path, rows: Sequence[Row], batch: int) -> None:
@@ -79,20 +110,12 @@ def test_they_are_the_sums_of_the_rows(values: list[dict[str, Any]], batch: int)
         path = Path(folder, "ledger.db")
         rows = [row(number, **{**one, "request_id": f"req_{number}"}) for number, one in enumerate(values)]
         asyncio.run(stored(path, rows, batch))
-        kept = table(path)
-        assert kept == summed(path)
+        assert table(path) == remade(path) == expected(rows)
         total = groups(path, 0, 6 * HOUR, "model")
         for by in get_args(By):
             found = groups(path, 0, 6 * HOUR, by)
             for name in SUMS:
                 assert sum(group.sums[name] for group in found) == sum(group.sums[name] for group in total)
-        sums = {name: sum(group.sums[name] for group in total) for name in SUMS}
-        assert sums["requests"] == sum(one.attempt <= 1 for one in rows)
-        assert sums["input_tokens"] == sum(min(max(one.input_tokens, 0), MAX_TOKENS) for one in rows)
-        assert sums["failures"] == sum(one.failure is not None for one in rows)
-        slow = [one for one in rows if one.attempt and one.latency_ms >= BOUNDS[-1]]
-        assert sum(group.buckets[-1] for group in total) == len(slow)
-        assert sum(map(sum, (group.buckets for group in total))) == sums["attempts"]
 
 
 def test_a_killed_process_leaves_them_right(tmp_path: Path) -> None:
@@ -111,8 +134,7 @@ def test_a_killed_process_leaves_them_right(tmp_path: Path) -> None:
         again = SQLiteLedger(here / "ledger.db")
         assert again.notices
         await again.close()
-        kept = table(here / "ledger.db")
-        assert kept == table(there / "ledger.db") == summed(here / "ledger.db")
+        assert table(here / "ledger.db") == table(there / "ledger.db") == expected(rows)
         assert sum(group.sums["requests"] for group in groups(here / "ledger.db", 0, 40 * HOUR, "model")) == 40
 
     asyncio.run(main())
@@ -124,9 +146,9 @@ def test_an_older_file_is_filled_from_its_rows(tmp_path: Path, monkeypatch: pyte
     kept = table(path)
     with sqlite3.connect(path) as db:
         db.execute("DROP TABLE rollups")
-        db.execute(f"PRAGMA user_version = {MIGRATIONS.index(rollups.MIGRATION)}")
+        db.execute(f"PRAGMA user_version = {MIGRATIONS.index(rollups.make)}")
     db.close()
-    monkeypatch.setattr(database, "MIGRATIONS", MIGRATIONS[: MIGRATIONS.index(rollups.MIGRATION) + 1])
+    monkeypatch.setattr(database, "MIGRATIONS", MIGRATIONS[: MIGRATIONS.index(rollups.make) + 1])
     migrate(path)
     assert table(path) == kept
 
@@ -143,6 +165,7 @@ def test_names_beyond_the_bound_of_an_hour_go_under_one(tmp_path: Path, monkeypa
     assert tenants == {f"t{number}": 10 for number in range(5)}
     second = {group.name: group.sums["requests"] for group in groups(path, HOUR, 2 * HOUR, "tenant")}
     assert second == {**{f"t{number}": 1 for number in range(10)}, OTHER: 40}
+    assert table(path) == remade(path)
 
 
 def test_a_refused_batch_leaves_neither_rows_nor_sums(tmp_path: Path) -> None:
