@@ -128,6 +128,7 @@ MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
     INSERT INTO budget_spend SELECT minute, budget, subject, nano FROM spend_by_budget ORDER BY 1, 2, 3;
     DROP TABLE spend_by_budget;
     """,
+    rollups.sum_days,
 )
 """Statements, or what executes them; numbered by place. `PRAGMA user_version` says how many a file has had."""
 

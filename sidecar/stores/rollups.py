@@ -1,9 +1,9 @@
-"""Roll-ups of the ledger: sums by hour and name, written in the transaction of the rows they are of, so that figures
-over any time cost what their hours cost and not what the rows do.
+"""Roll-ups of the ledger: sums by hour and name, and by day and name, written in the transaction of the rows they are
+of, so that figures over any time cost what its days and hours cost and not what the rows do.
 
 Each hour has one row for each model, each tier, each tenant and each key that was used in it: not for each combination
-of these, which would be as many as the rows. Of names that anybody may invent (tenants and keys of tokens) the first
-MAX_NAMES an hour are kept; the rest go under OTHER.
+of these, which would be as many as the rows. So has each day. Of names that anybody may invent (tenants and keys of
+tokens) the first MAX_NAMES of an hour, and of a day, are kept; the rest go under OTHER.
 """
 
 import sqlite3
@@ -13,9 +13,11 @@ from operator import add
 from typing import Any
 
 HOUR = 3600
-"""Seconds that a roll-up is of."""
+"""Seconds that the finest roll-up is of."""
+DAY = 24
+"""Hours of the others: days are UTC."""
 MAX_NAMES = 1000
-"""Tenants of an hour, and keys of an hour, that are told apart."""
+"""Tenants of an hour or a day, and keys, that are told apart."""
 OTHER = "(other)"
 """What the rest is called: no name that a configuration can give."""
 BOUNDS = (
@@ -29,7 +31,9 @@ MAX_NANO = 10**15
 
 KINDS = ("model", "tier", "tenant", "key")
 """What each row of the ledger is summed under, once for each."""
-INVENTED = frozenset({"tenant", "key"})
+DAYS = {kind: f"{kind} by day" for kind in KINDS}
+"""The kinds of the sums of days, by those of hours. Their `hour` is the day's first."""
+INVENTED = frozenset({"tenant", "key", DAYS["tenant"], DAYS["key"]})
 NAMES = ("kind", "hour", "name", "provider", "priced")
 """What roll-ups are told apart by. Only models have a provider. `priced` is 0 for what a model without a price did."""
 SUMS = (
@@ -53,6 +57,11 @@ _TABLE = f"""
         {", ".join(f"{name} INTEGER NOT NULL" for name in (*SUMS, *BUCKETS))},
         PRIMARY KEY ({", ".join(NAMES)})
     ) WITHOUT ROWID"""
+_SUM_DAYS = f"""
+    INSERT INTO rollups ({", ".join(COLUMNS)})
+    SELECT kind || ' by day', hour / {DAY} * {DAY}, name, provider, priced,
+           {", ".join(f"sum({name})" for name in (*SUMS, *BUCKETS))}
+    FROM rollups WHERE NOT EXISTS (SELECT 1 FROM rollups WHERE kind = '{DAYS["model"]}') GROUP BY 1, 2, 3, 4, 5"""  # noqa: S608
 _ROWS = """
     SELECT ts, 0, attempt, 0, 0, 0, tenant, key_name, model, provider, tier, 0, 0, 0, cache, failure, 0, 0,
            input_tokens, output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, 0, cost_nano, latency_ms,
@@ -131,6 +140,10 @@ class Batch:
                 kept = (kind, hour, name or "", (provider or "") if kind == "model" else "", priced)
                 before = found.get(kept)
                 found[kept] = sums if before is None else list(map(add, before, sums))
+        for (kind, hour, named, provider, priced), sums in list(found.items()):
+            day = (DAYS[kind], hour // DAY * DAY, named, provider, priced)
+            before = found.get(day)
+            found[day] = sums if before is None else list(map(add, before, sums))
         return found
 
 
@@ -139,24 +152,21 @@ class Rollups:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._hour: int | None = None
-        self._known: dict[str, set[str]] = {}
+        self._known: dict[str, tuple[int, set[str]]] = {}
 
     def write(self, batch: Batch) -> None:
         """Add a batch's sums, inside the transaction that inserted its rows."""
         self._db.executemany(_PUT, [(*self._named(kept), *sums) for kept, sums in batch.rollups().items()])
 
     def _named(self, kept: _Kept) -> _Kept:
-        """The names that the hour has room for."""
+        """The names that the hour, or the day, has room for."""
         kind, hour, name, provider, priced = kept
         if kind not in INVENTED:
             return kept
-        if hour != self._hour:
-            self._known = {
-                invented: {known for (known,) in self._db.execute(_KNOWN, (invented, hour))} for invented in INVENTED
-            }
-            self._hour = hour  # last: a file that refuses is asked again
-        known = self._known[kind]
+        at, known = self._known.get(kind, (None, set()))
+        if at != hour:
+            known = {one for (one,) in self._db.execute(_KNOWN, (kind, hour))}
+            self._known[kind] = hour, known
         if name not in known:
             if len(known) >= MAX_NAMES:
                 return kind, hour, OTHER, provider, priced
@@ -173,3 +183,8 @@ def make(db: sqlite3.Connection) -> None:
         batch = Batch()
         batch.add(some)
         rollups.write(batch)
+
+
+def sum_days(db: sqlite3.Connection) -> None:
+    """The sums of days from those of hours, for a file that has no sums of days."""
+    db.execute(_SUM_DAYS)

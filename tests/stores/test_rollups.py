@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise, repeat
 from math import inf
 from pathlib import Path
@@ -19,14 +19,14 @@ from sidecar.stores import database, rollups
 from sidecar.stores.database import MIGRATIONS, migrate
 from sidecar.stores.figures import By, groups, percentile, whole_hours
 from sidecar.stores.ledger import Row
-from sidecar.stores.rollups import BOUNDS, BUCKETS, HOUR, MAX_NANO, MAX_TOKENS, OTHER, SUMS
+from sidecar.stores.rollups import BOUNDS, BUCKETS, HOUR, MAX_NANO, MAX_TOKENS, OTHER
 from sidecar.stores.sqlite import SQLiteLedger
 
 TOKENS = st.one_of(st.integers(0, 5000), st.integers(-5, 2**70))
 ROWS = st.lists(
     st.fixed_dictionaries(
         {
-            "ts": st.floats(0, 5 * HOUR),
+            "ts": st.one_of(st.floats(0, 5 * HOUR), st.floats(0, 90 * HOUR)),
             "attempt": st.integers(0, 3),
             "tenant": st.sampled_from(["a", "b", "c"]),
             "key_name": st.sampled_from(["", "k", "l"]),
@@ -89,8 +89,12 @@ def expected(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
         names = {"model": one.model, "tier": one.tier, "tenant": one.tenant, "key": one.key_name}
         for kind, name in names.items():
             provider = one.provider or "" if kind == "model" else ""
-            key = (kind, int(one.ts // HOUR), name or "", provider, int(one.cost_nano is not None))
-            found[key] = [a + b for a, b in zip(found.get(key, repeat(0)), sums(one), strict=False)]
+            hour, priced = int(one.ts // HOUR), int(one.cost_nano is not None)
+            for key in (
+                (kind, hour, name or "", provider, priced),
+                (f"{kind} by day", hour // 24 * 24, name or "", provider, priced),
+            ):
+                found[key] = [a + b for a, b in zip(found.get(key, repeat(0)), sums(one), strict=False)]
     return sorted((*key, *values) for key, values in found.items())
 
 
@@ -104,18 +108,18 @@ async def stored(path: Path, rows: Sequence[Row], batch: int) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(ROWS, st.integers(1, 20))
-def test_they_are_the_sums_of_the_rows(values: list[dict[str, Any]], batch: int) -> None:
+@given(ROWS, st.integers(1, 20), st.integers(0, 60), st.integers(1, 60))
+def test_they_are_the_sums_of_the_rows(values: list[dict[str, Any]], batch: int, first: int, hours: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "ledger.db")
+        path, last = Path(folder, "ledger.db"), first + hours
         rows = [row(number, **{**one, "request_id": f"req_{number}"}) for number, one in enumerate(values)]
         asyncio.run(stored(path, rows, batch))
         assert table(path) == remade(path) == expected(rows)
-        total = groups(path, 0, 6 * HOUR, "model")
         for by in get_args(By):
-            found = groups(path, 0, 6 * HOUR, by)
-            for name in SUMS:
-                assert sum(group.sums[name] for group in found) == sum(group.sums[name] for group in total)
+            found = groups(path, first * HOUR, last * HOUR, by)
+            inside = [sums(one) for one in rows if first * HOUR <= one.ts < last * HOUR]
+            shown = [[*group.sums.values(), *group.buckets] for group in found]
+            assert list(map(sum, zip(*shown, strict=True))) == list(map(sum, zip(*inside, strict=True)))
 
 
 def test_a_killed_process_leaves_them_right(tmp_path: Path) -> None:
@@ -140,16 +144,26 @@ def test_a_killed_process_leaves_them_right(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_an_older_file_is_filled_from_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("step", "undone"),
+    [(rollups.make, "DROP TABLE rollups"), (rollups.sum_days, "DELETE FROM rollups WHERE kind LIKE '% by day'")],
+)
+def test_an_older_file_is_filled_from_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: Callable[[sqlite3.Connection], None], undone: str
+) -> None:
     path = tmp_path / "ledger.db"
-    asyncio.run(stored(path, [row(number, ts=number * 100.0) for number in range(100)], 30))
+    asyncio.run(stored(path, [row(number, ts=number * 2500.0) for number in range(100)], 30))
     kept = table(path)
     with sqlite3.connect(path) as db:
-        db.execute("DROP TABLE rollups")
-        db.execute(f"PRAGMA user_version = {MIGRATIONS.index(rollups.make)}")
+        db.execute(undone)
+        db.execute(f"PRAGMA user_version = {MIGRATIONS.index(step)}")
     db.close()
-    monkeypatch.setattr(database, "MIGRATIONS", MIGRATIONS[: MIGRATIONS.index(rollups.make) + 1])
+    monkeypatch.setattr(database, "MIGRATIONS", MIGRATIONS[: MIGRATIONS.index(step) + 1])
     migrate(path)
+    assert table(path) == kept
+    with sqlite3.connect(path) as db:
+        rollups.sum_days(db)
+    db.close()
     assert table(path) == kept
 
 
