@@ -31,6 +31,7 @@ ROWS = """
 
 LIBRARIES = {
     "aiohttp": "engine/upstream.py",
+    "yarl": "engine/upstream.py",
     "cronsim": "schedule.py",
     "cryptography": ("identity/jwt.py", "identity/vault.py"),
     "granian": "listen.py",

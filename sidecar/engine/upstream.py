@@ -1,15 +1,23 @@
 """The one HTTP client of the data plane: sends an `Outgoing`, hands back an answer or raises one of FAULTS.
 
-aiohttp, because a caller who hangs up must stop the meter: cancelling or closing ends the connection at once
-(docs/architecture.md has the measurements).
+aiohttp, because a caller who hangs up must stop the meter: cancelling or closing ends the connection at once. Its pool,
+TLS and parser; the request, one block of bytes to one of a few URLs, is written here, for its session spends a request
+object, two header maps, a writer and a task on each (docs/architecture.md has the measurements). What is out of the
+ordinary (a proxy, a user in the URL, a URL that is none) takes the session's way.
 """
 
+import asyncio
 import os
+import re
 import ssl
-from collections.abc import Awaitable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
 
 from ..chat import Failure, FailureKind, Outgoing
 from ..spec import Secret
@@ -17,12 +25,42 @@ from ..telemetry.redact import HIDDEN, KEY_LIKE
 
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 MAX_ERROR_BODY = 64 * 1024
-FAULTS = (aiohttp.ClientError, OSError, ValueError)
+FAULTS = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError)
 """What asking and reading may raise; `network_failure` says what it means."""
+_MAX_FIELD = 64 * 1024
+"""Bytes of a status line or of one header."""
+_MAX_PLACES = 1024
+_SMALL = 64 * 1024
+"""Bytes of a body that is copied behind its headers: one piece is written faster than two."""
+_BEFORE = frozenset(range(100, 200)) - {101}
+"""Statuses that come before the answer's own."""
+_LINE_BREAK = re.compile(r"[\r\n\0]")
 
 
-Answer = aiohttp.ClientResponse
-"""A provider's response once its headers are here. `release` it when read to its end, else `close` it."""
+class Answer:
+    """A provider's response once its headers are here. `release` it when read to its end, else `close` it."""
+
+    __slots__ = ("close", "content", "headers", "release", "status")
+
+    def __init__(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        content: aiohttp.StreamReader,
+        ends: aiohttp.ClientResponse | Connection,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.content = content
+        self.release: Callable[[], object] = ends.release
+        self.close: Callable[[], object] = ends.close
+
+
+class _Place(NamedTuple):
+    """Where requests go. `key` tells the pool which connections may be used; `head` is what all requests begin with."""
+
+    key: aiohttp.ClientRequest
+    head: bytes
 
 
 class Upstream:
@@ -30,33 +68,87 @@ class Upstream:
 
     def __init__(self) -> None:
         environ = {name.upper() for name in os.environ}
+        self._loop = asyncio.get_running_loop()
+        self._connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=30)
+        self._proxied = any(name in environ for name in _PROXY_VARIABLES)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=30),
+            connector=self._connector,
             timeout=aiohttp.ClientTimeout(total=None),
-            trust_env=any(name in environ for name in _PROXY_VARIABLES),
+            trust_env=self._proxied,
             cookie_jar=aiohttp.DummyCookieJar(),
-            max_line_size=64 * 1024,
-            max_field_size=64 * 1024,
             skip_auto_headers=("User-Agent",),
+            max_line_size=_MAX_FIELD,
+            max_field_size=_MAX_FIELD,
         )
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
+        self._places: dict[str, _Place | None] = {}
 
-    def post(self, outgoing: Outgoing, connect: float) -> Awaitable[Answer]:
+    async def post(self, outgoing: Outgoing, connect: float) -> Answer:
         """Send, and wait for the response's headers; a connection must stand within `connect` seconds.
 
-        Redirects are not followed: they would carry the provider's key elsewhere. Awaiting raises one of FAULTS.
-        Not a coroutine of its own, like all here that every request passes.
+        Redirects are not followed: they would carry the provider's key elsewhere. Raises one of FAULTS.
         """
         timeout = self._timeouts.get(connect)
         if timeout is None:
             timeout = self._timeouts[connect] = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect)
-        return self._session.post(
-            outgoing.url, data=outgoing.body, headers=outgoing.headers, allow_redirects=False, timeout=timeout
-        )
+        url, body = outgoing.url, outgoing.body
+        place = self._places[url] if url in self._places else self._place(url)
+        if place is None:
+            headers = outgoing.headers
+            told = await self._session.post(url, data=body, headers=headers, allow_redirects=False, timeout=timeout)
+            return Answer(told.status, told.headers, told.content, told)
+        lines = [_line(name, value) for name, value in outgoing.headers.items()]
+        head = b"%bcontent-length: %d\r\n%b\r\n" % (place.head, len(body), b"".join(lines))
+        try:
+            connection = await self._connector.connect(place.key, [], timeout)
+        except TimeoutError as fault:
+            raise aiohttp.ConnectionTimeoutError("no connection") from fault
+        answer: Answer | None = None
+        try:
+            protocol = connection.protocol
+            if protocol is None or protocol.transport is None:
+                raise aiohttp.ServerDisconnectedError
+            protocol.set_response_params(read_until_eof=True, max_line_size=_MAX_FIELD, max_field_size=_MAX_FIELD)
+            if len(body) <= _SMALL:
+                protocol.transport.write(head + body)
+            else:
+                protocol.transport.writelines((head, body))
+            message, content = await protocol.read()
+            while message.code in _BEFORE:
+                message, content = await protocol.read()
+            answer = Answer(message.code, message.headers, content, connection)
+        finally:
+            if answer is None:
+                connection.close()
+        return answer
+
+    def _place(self, text: str) -> _Place | None:
+        if len(self._places) >= _MAX_PLACES:
+            self._places.clear()
+        place = None
+        if not self._proxied:
+            try:
+                url = URL(text)
+            except ValueError:
+                url = URL()
+            if url.scheme in ("http", "https") and url.raw_host and url.raw_user is None and url.raw_password is None:
+                key = aiohttp.ClientRequest("POST", url, loop=self._loop)
+                head = f"POST {url.raw_path_qs} HTTP/1.1\r\nhost: {url.host_port_subcomponent}\r\n"
+                place = _Place(key, f"{head}accept: */*\r\naccept-encoding: gzip, deflate\r\n".encode())
+        self._places[text] = place
+        return place
 
     async def close(self) -> None:
         """Close every connection."""
         await self._session.close()
+
+
+@lru_cache(maxsize=1024)
+def _line(name: str, value: str) -> bytes:
+    """A header as it is sent: the same few again and again."""
+    if _LINE_BREAK.search(name + value):
+        raise ValueError("a header with a line break")
+    return f"{name}: {value}\r\n".encode()
 
 
 def chunk(answer: Answer) -> Coroutine[Any, Any, bytes]:
@@ -72,8 +164,8 @@ def arrived(answer: Answer, limit: int) -> bytes | None:
 
 async def read(answer: Answer, limit: int) -> bytes | Failure:
     """The whole body, at most `limit` bytes, however small it was packed. Raises one of FAULTS."""
-    length = answer.content_length
-    if length is not None and length > limit:
+    length = answer.headers.get("content-length", "")
+    if length.isdecimal() and int(length[:20]) > limit:
         return _too_large(limit)
     parts: list[bytes] = []
     size = 0
@@ -105,7 +197,7 @@ def network_failure(fault: Exception) -> Failure:
             return Failure(FailureKind.TRUNCATED, "the provider's answer broke off")
         case aiohttp.InvalidURL():
             return Failure(FailureKind.NOT_FOUND, "the provider's base URL is not a URL")
-        case aiohttp.ClientResponseError():
+        case aiohttp.ClientResponseError() | HttpProcessingError():
             return Failure(FailureKind.MALFORMED, "the provider did not answer in HTTP")
     return Failure(FailureKind.RESET, "the provider closed the connection")
 

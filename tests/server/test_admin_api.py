@@ -225,14 +225,12 @@ async def test_only_the_newest_explanations_are_kept() -> None:
 @looped
 async def test_half_of_an_edit_is_not_taken_for_a_policy() -> None:
     async with governed() as served, api(served) as http:
-        entry = Path((await http.get("/api/admin/config")).json()["files"][0])
-        whole = entry.read_text()
-        half, before = whole.replace("token_ttl: 10m", "token_ttl: 9m"), served.running.holder.current
-        assert half != whole
-        entry.write_text(half)
+        (entry,) = (await http.get("/api/admin/config")).json()["files"]
+        before = served.running.holder.current
+        edit(entry, "token_ttl: 10m", "token_ttl: 9m")
         asked = asyncio.create_task(http.post("/api/admin/reload"))
         await asyncio.sleep(0.03)
-        entry.write_text(whole)
+        edit(entry, "token_ttl: 9m", "token_ttl: 10m")
         assert (await asked).json()["outcome"] == "unchanged"
         assert served.running.holder.current is before
 
