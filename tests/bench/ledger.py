@@ -52,7 +52,8 @@ _ROWS = f"""
 
 @dataclass
 class Side:
-    """One of the two gateways: its rows, and what was measured of it. Seconds; `first` and pages are milliseconds."""
+    """One of the two gateways: its rows, and what was measured of it. Seconds; `first` and pages are milliseconds,
+    `read` megabytes."""
 
     name: str
     rows: int
@@ -61,6 +62,7 @@ class Side:
     upgrade: float = 0.0
     start: float = 0.0
     first: float = 0.0
+    read: float = 0.0
     samples: list[Sample] = field(default_factory=list)
     pages: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in PAGES})
 
@@ -71,6 +73,7 @@ def compare(bench: Bench, scratch: Path, rows: int, upstream: int) -> str:
     for side in sides:
         side.start = bench.start(side.name, side.launch)
         side.first = _page(side.target.port, "/status", 0.0)
+        side.read = bench.read(side.name)
         load.check_json(side.target)
         bench.pause(side.name)
     for number in range(1, bench.plan.rounds + 1):
@@ -152,6 +155,7 @@ def _table(sides: list[Side]) -> str:
     line("upgrade: its roll-ups made, s", lambda side: f"{side.upgrade:.0f}")
     line("start to ready, s", lambda side: f"{side.start:.2f}")
     line("`/status`, first look after the start, ms", lambda side: f"{side.first:.1f}")
+    line("read from disk until then, MB", lambda side: f"{side.read:.1f}")
     line("requests/s", lambda side: f"{statistics.median(s.complete / s.seconds for s in side.samples):,.0f}")
     line("request p50 / p99, ms", lambda side: " / ".join(f"{_middle(side, name):.1f}" for name in ("p50", "p99")))
     for name in PAGES:
