@@ -250,9 +250,8 @@ async def test_a_reload_is_what_the_files_say_now() -> None:
         assert state["policy"].startswith(found["policy"])
         assert (await http.get("/api/admin/config")).json()["reload"]["outcome"] == "refused"
         edit(entry, "bogus: 1\n  token_ttl: 10m", "token_ttl: 11m")
-        # The watcher may have taken it meanwhile.
-        assert (await http.post("/api/admin/reload")).json()["outcome"] in ("loaded", "unchanged")
-        assert (await http.get("/api/admin/config")).json()["reload"]["findings"] is None
+        told = (await http.post("/api/admin/reload")).json()["outcome"]
+        assert told in ("loaded", "unchanged"), "the second if who watches the folder was quicker"
         shown = {"authorization": f"Bearer {KEYS['viewer']}"}
         assert (await http.post("/api/auth/token", headers=shown)).json()["expires_in"] == 660
 

@@ -57,7 +57,8 @@ async def test_the_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         ledger = SQLiteLedger(path)
-        modes = {file.name: oct(file.stat().st_mode & 0o777) for file in tmp_path.iterdir()}
+        found = await asyncio.to_thread(os.listdir, tmp_path)
+        modes = {name: oct((await asyncio.to_thread(os.stat, tmp_path / name)).st_mode & 0o777) for name in found}
         await ledger.close()
     finally:
         os.umask(before)
