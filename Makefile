@@ -33,8 +33,10 @@ test: $(STAMP) lint  ## lint, types, schemas, architecture and all tests
 test-setup: $(STAMP)  ## what some tests need beyond Python (npm packages, promtool)
 	sh tests/setup.sh
 
-bench: $(STAMP)  ## one table, everything in one run (README "Measured")
+LEDGER ?= 10000000
+bench: $(STAMP)  ## one table, everything in one run (README "Measured"); then a ledger of LEDGER rows against an empty one
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench --ledger $(LEDGER)
 
 MINUTES ?= 30
 soak: $(STAMP)  ## mixed traffic and failing providers for MINUTES: does the gateway stay flat?

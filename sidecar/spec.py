@@ -7,6 +7,7 @@ completion and the reference are generated from them, so every bound stands here
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
+from math import ceil
 from typing import Annotated
 
 import msgspec
@@ -95,6 +96,19 @@ _UNIT_BYTES = {"": 1, "B": 1, "KB": 1000, "MB": 10**6, "GB": 10**9, "KiB": 1024,
 def seconds(text: str) -> float:
     """Seconds of a `Duration`, for example ``seconds("1m30s") == 90.0``."""
     return sum(float(n) * _UNIT_SECONDS[unit] for n, unit in re.findall(r"([0-9.]+)(ms|s|m|h|d)", text))
+
+
+def in_words(length: float) -> str:
+    """A length in seconds as a person reads it: ``in_words(33_317) == "9 h 16 min"``. Rounded up, never to nothing."""
+    if length < 120:
+        return f"{max(length, 0.001):.3g} s"
+    minutes = ceil(length / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    return f"{ceil(minutes / 1440)} days"
 
 
 def unix_time(text: str) -> float:

@@ -51,10 +51,21 @@ class Suites(Struct):
 def files_beside(folder: Path, policies: Iterable[str]) -> list[Path]:
     """The files of cases of a gateway in `folder`: beside it, and beside and below its policies. Sorted, each once."""
     found = [path for path in folder.iterdir() if path.name.endswith(SUFFIXES)]
-    for include in policies:
-        place = folder / include
-        found += below(place) if place.is_dir() else below(place.parent) if place.parent != folder else []
-    return sorted({path.resolve(): path for path in reversed(found) if path.is_file()}.values())
+    return _once([*found, *files_of(folder, policies)])
+
+
+def files_of(folder: Path, policies: Iterable[str]) -> list[Path]:
+    """Of these the ones that lie with its policies."""
+    places = [folder / include for include in policies]
+    return _once(
+        path
+        for place in places
+        for path in (below(place) if place.is_dir() else below(place.parent) if place.parent != folder else [])
+    )
+
+
+def _once(paths: Iterable[Path]) -> list[Path]:
+    return sorted({path.resolve(): path for path in reversed(list(paths)) if path.is_file()}.values())
 
 
 def below(folder: Path) -> list[Path]:

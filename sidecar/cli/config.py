@@ -57,17 +57,37 @@ def config_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read(path: Path | None, *, strict: bool) -> Loaded:
-    """Load a configuration; findings go to standard error. Exits with 2 when there is nothing to read."""
+def port_number(text: str) -> int:
+    """A TCP port; 0 picks a free one."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a port: 0 to 65535")
+    return int(text)
+
+
+def candidate_option(parser: argparse.ArgumentParser, what: str) -> None:
+    """A choice among the policies on trial."""
+    parser.add_argument("--candidate", choices=("canary", "shadow"), help=f"{what} (`rollout:` in gateway.yaml)")
+
+
+def read(path: Path | None, *, strict: bool, quiet: bool = False, candidate: str | None = None) -> Loaded:
+    """Load a configuration, or the `candidate` of it; findings go to standard error, those of a sound one not where
+    `quiet` is asked for. Exits with 2 when there is nothing to read."""
     path = path or default_path()
     if not path.exists():
         sys.stderr.write(f"sidecar: {path}: no such file\n")
         sys.exit(2)
     loaded = load(path, os.environ, strict=strict)
+    if quiet and loaded.graph is not None:
+        return loaded
     if loaded.findings:
         sys.stderr.write(loaded.text)
     sys.stderr.write(loaded.candidates_text)
-    return loaded
+    if candidate is None or loaded.graph is None:
+        return loaded
+    if candidate not in loaded.candidates:
+        sys.stderr.write(f"sidecar: {path} has no `rollout: {candidate}:`\n")
+        sys.exit(2)
+    return loaded.candidates[candidate]
 
 
 def read_one(path: Path, kind: str, spec: type[S]) -> S | None:

@@ -17,7 +17,7 @@ import msgspec
 from ..engine.log import Log
 from ..identity.keys import generate, hash_text
 from ..policy import load
-from .config import starter
+from .config import port_number, starter
 
 PROMPTS: tuple[dict[str, Any], ...] = (
     {"ask": "What is the capital of Portugal?"},
@@ -55,7 +55,7 @@ _PERSON = {
 def options(parser: argparse.ArgumentParser) -> None:
     """Where to listen, and with which key."""
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8787)
+    parser.add_argument("--port", type=port_number, default=8787)
     parser.add_argument("--key", default=None, help="the gateway key to accept (default: a new one)")
     parser.add_argument("--once", action="store_true", help="end after the table")
 

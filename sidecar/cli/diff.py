@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from msgspec import structs
+
 from ..compare.changes import changes
 from ..compare.corpus import Corpus, built_in, cases, from_file
 from ..compare.effect import effect
@@ -16,7 +18,7 @@ from ..compare.side import Side, Source, SourceError, read, source_of
 from ..config.diagnostic import Severity
 from ..config.render import render_github, render_text
 from ..spec import seconds
-from .config import colored, default_path
+from .config import candidate_option, colored, default_path
 from .replay import duration
 
 FORMATS = {"text": as_text, "json": as_json, "github": as_github, "markdown": as_markdown}
@@ -25,13 +27,13 @@ FORMATS = {"text": as_text, "json": as_json, "github": as_github, "markdown": as
 def options(parser: argparse.ArgumentParser) -> None:
     """The two sides, what they are tried on, and how it is told."""
     parser.add_argument(
-        "old", nargs="?", default="HEAD", help="gateway.yaml, its folder, or a git revision: main, HEAD~1, REV:path "
-        "(default: HEAD)",
-    )  # fmt: skip
+        "old", nargs="?", help="gateway.yaml, its folder, or a git revision: main, HEAD~1, REV:path (default: HEAD)"
+    )
     parser.add_argument("new", nargs="?", help="the same (default: the files as they are)")
     parser.add_argument(
         "--config", type=Path, help="the gateway.yaml of revisions (default: $SIDECAR_CONFIG or ./gateway.yaml)"
     )
+    candidate_option(parser, "the policies in use with those on trial, in place of OLD and NEW")
     parser.add_argument(
         "--corpus", type=Path, action="append", default=[], metavar="FILE.jsonl",
         help="requests to try, the body of one a line, in place of the built-in sample",
@@ -47,14 +49,20 @@ def options(parser: argparse.ArgumentParser) -> None:
 def action(options: argparse.Namespace) -> int:
     """0; 1 when a side has errors, or with `--exit-code` when they differ; 2 when one cannot be read."""
     config = options.config or default_path()
+    if options.candidate is not None and options.old is not None:
+        sys.stderr.write("sidecar diff: --candidate compares two sides of one gateway.yaml: name it by --config\n")
+        return 2
+    old_side = str(config) if options.candidate is not None else options.old or "HEAD"
     try:
         if options.since is not None and options.ledger is None:
             raise SourceError("--since goes with --ledger")
         with TemporaryDirectory(prefix="sidecar-old-") as old, TemporaryDirectory(prefix="sidecar-new-") as new:
-            sources = (
-                source_of(options.old, config, Path(old)),
+            sources = [
+                source_of(old_side, config, Path(old)),
                 source_of(options.new or str(config), config, Path(new)),
-            )
+            ]
+            if (role := options.candidate) is not None:
+                sources[1] = structs.replace(sources[1], name=f"rollout.{role}", candidate=role)
             sides = [side for source in sources if (side := _sound(source, options.format)) is not None]
             if len(sides) < len(sources):
                 return 1

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ..emulator import Emulator, Faults, Script, running
-from .config import read_one
+from .config import port_number, read_one
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("script", nargs="?", type=Path, help="replies as YAML (`kind: emulator`); composed without one")
     parser.add_argument("--faults", type=Path, help="failures as YAML (`kind: faults`)")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8788)
+    parser.add_argument("--port", type=port_number, default=8788)
 
 
 def action(options: argparse.Namespace) -> int:

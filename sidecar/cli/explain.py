@@ -19,7 +19,7 @@ from ..scrape.finding import Reason
 from ..spec import Secret
 from ..surfaces.base import Invalid
 from ..surfaces.openai_chat import OpenAIChat
-from .config import default_path, read
+from .config import candidate_option, default_path, read
 from .explain_past import explain_past
 
 
@@ -27,11 +27,14 @@ def options(parser: argparse.ArgumentParser) -> None:
     """What to explain, and as whom."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
-        "request", nargs="?", help="a chat request as JSON, `-` for standard input, a prompt, or a diagnostic code"
+        "request",
+        nargs="?",
+        help="a chat request as JSON or a file of it, `-` for standard input, a prompt, or a diagnostic code",
     )
     what.add_argument("--id", metavar="REQUEST_ID", help="a past request, by its x-request-id")
     parser.add_argument("--ledger", type=Path, metavar="DB", help="where that is (default: the configuration's)")
     parser.add_argument("--config", type=Path, default=None, help="gateway.yaml")
+    candidate_option(parser, "by the policies on trial")
     parser.add_argument("--key", help="as the gateway key of this name (default: the first)")
     parser.add_argument(
         "--header", action="append", default=[], metavar="NAME=VALUE", help="for example x-sidecar-task=x"
@@ -47,7 +50,7 @@ def action(options: argparse.Namespace) -> int:
     if options.request in set(Reason):
         sys.stdout.write(EXPLAIN_REASON[Reason(options.request)])
         return 0
-    loaded = read(options.config, strict=False)
+    loaded = read(options.config, strict=False, candidate=options.candidate)
     if loaded.graph is None or loaded.policy is None:
         return 1
     if options.id is not None:
@@ -81,10 +84,12 @@ def _request(text: str) -> tuple[ChatRequest, bytes] | str:
     try:
         if text == "-":
             raw = sys.stdin.buffer.read()
-        elif Path(text).is_file():
+        elif _is_file(text):
             raw = Path(text).read_bytes()
         elif text.endswith(".json"):
             return f"{text}: no such file"
+        elif text.lstrip().startswith("{"):
+            raw = text.encode()
         else:
             raw = msgspec.json.encode({"messages": [{"role": "user", "content": text}]})
     except (OSError, ValueError) as fault:
@@ -97,6 +102,14 @@ def _request(text: str) -> tuple[ChatRequest, bytes] | str:
         raw = msgspec.json.encode({"model": "auto", **body})
     chat = OpenAIChat().parse(raw)
     return chat.message if isinstance(chat, Invalid) else (chat, raw)
+
+
+def _is_file(text: str) -> bool:
+    """Whether there is a file of that name; a long prompt cannot even be one."""
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _down(graph: Graph) -> dict[str, str]:

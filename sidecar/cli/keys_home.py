@@ -17,6 +17,7 @@ from ..identity.secrets import MissingError, resolve
 from ..link import declared_keys
 from ..policy import Loaded, Policy
 from ..stages.keys import Key
+from ..stages.rates import written
 from ..stores.base import Principal
 from ..stores.keys import KeyTable, StoredKey
 from ..stores.memory import stricter
@@ -80,7 +81,7 @@ def find_home(config: Path | None, database: Path | None) -> Home:
     if config is None and not path.exists():
         by_name = Gateway().ledger(path, os.environ) if "SIDECAR_DATABASE_URL" in os.environ else None
         return Home(None, database or by_name)
-    loaded = read(config, strict=False)
+    loaded = read(config, strict=False, quiet=True)
     if loaded.policy is None:
         if database is None:
             raise RefusedError(f"{path} has errors; --database FILE does without it")
@@ -111,7 +112,7 @@ class Listed(Struct, frozen=True):
     labels: Mapping[str, str]
     models: Sequence[str]
     strategies: Sequence[str]
-    limits: Sequence[tuple[str, int, float]]
+    limits: Sequence[Mapping[str, str]]
     created: str | None
     expires: str | None
     revoked: str | None
@@ -152,7 +153,7 @@ def _row(holder: Principal, stored: StoredKey | None, source: str, shown: str, n
         labels=holder.labels,
         models=sorted(holder.models),
         strategies=holder.strategies,
-        limits=holder.limits,
+        limits=[{what: written(count, period)} for what, count, period in holder.limits],
         created=None if stored is None else moment(stored.created),
         expires=moment(holder.expires),
         revoked=None if stored is None else moment(stored.revoked),

@@ -21,7 +21,7 @@ from ..replay.history import Ledger, unreadable
 from ..replay.outcome import Comparison, Replay
 from ..replay.report import as_json, as_markdown, as_text
 from ..spec import Duration, seconds
-from .config import default_path, read
+from .config import candidate_option, default_path, read
 
 FORMATS = {"text": as_text, "json": as_json, "markdown": as_markdown}
 _DURATION = get_args(Duration)[1].pattern
@@ -32,6 +32,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policy", type=Path, metavar="DIR", help="the candidate: a gateway.yaml, or a folder with one (default: here)"
     )
+    candidate_option(parser, "the policies on trial there")
     ledger_options(parser)
     parser.add_argument(
         "--baseline", action="append", default=[], metavar="MODEL", help="also: what this model alone would have cost"
@@ -50,7 +51,7 @@ def action(options: argparse.Namespace) -> int:
     entry = options.policy
     if entry is not None and entry.is_dir():
         entry /= "gateway.yaml"
-    loaded = read(entry, strict=False)
+    loaded = read(entry, strict=False, candidate=options.candidate)
     if loaded.graph is None:
         return 1
     baselines: list[Model] = []

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from ..engine.log import LEVELS, Log, Style
 from ..policy import Loaded
-from .config import colored, config_option, default_path, read
+from .config import colored, config_option, default_path, port_number, read
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Where to listen, beside what the file says."""
     config_option(parser)
     parser.add_argument("--host", default=os.environ.get("SIDECAR_HOST"), help="overrides listen.host")
-    parser.add_argument("--port", type=int, default=None, help="overrides listen.port and $SIDECAR_PORT")
+    parser.add_argument("--port", type=port_number, default=None, help="overrides listen.port and $SIDECAR_PORT")
     parser.add_argument("--log-format", choices=("json", "text"), default="json", help="text is for people")
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="debug tells of decisions, stage by stage")
     parser.add_argument(

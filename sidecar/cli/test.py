@@ -3,7 +3,7 @@
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -11,7 +11,7 @@ from msgspec import Struct
 from ..cases.coverage import Coverage, coverage, together
 from ..cases.judge import Result, run
 from ..cases.report import as_github, as_json, as_junit, as_lines, coverage_lines, summary
-from ..cases.suite import SUFFIXES, Suites, below, files_beside, read_suites
+from ..cases.suite import SUFFIXES, Suites, below, files_beside, files_of, read_suites
 from ..config.diagnostic import Diagnostic, Severity
 from ..config.render import render_github, render_text
 from ..policy import Loaded, load
@@ -81,10 +81,7 @@ def _run(targets: Iterable[_Target], pattern: re.Pattern[str] | None) -> _Ran:
     """Load, read, walk. The environment and the day do not count: a case means the same wherever it runs."""
     ready: list[tuple[Loaded, Suites]] = []
     ran = _Ran([], together(()), [], {}, 0, set())
-    for target in targets:
-        loaded = load(target.entry, {}, strict=False, still=True)
-        include = loaded.policy.gateway.spec.policies if loaded.policy is not None else ("policies",)
-        files = files_beside(target.entry.parent, include) if target.files is None else target.files
+    for loaded, files in (side for target in targets for side in _sides(target)):
         suites = read_suites(files, loaded)
         ran.findings += [finding for finding in loaded.findings if finding.severity is Severity.ERROR]
         ran.findings += suites.findings
@@ -104,6 +101,25 @@ def _run(targets: Iterable[_Target], pattern: re.Pattern[str] | None) -> _Ran:
             ran.results += results
     ran.coverage = together(parts)
     return ran
+
+
+def _sides(target: _Target) -> Iterator[tuple[Loaded, list[Path]]]:
+    """The policies in use with their cases; then those on trial, each once, with the cases that lie with them."""
+    loaded = load(target.entry, {}, strict=False, still=True)
+    folder = target.entry.parent
+    include = loaded.policy.gateway.spec.policies if loaded.policy is not None else ("policies",)
+    in_use, on_trial = files_beside(folder, include), dict[tuple[str, ...], tuple[Loaded, list[Path]]]()
+    for one in loaded.candidates.values():
+        paths = () if one.policy is None else one.policy.gateway.spec.policies
+        on_trial[paths] = one, files_of(folder, paths)
+    if target.files is not None:
+        named = {file.resolve(): file for file in target.files}
+        theirs = {file.resolve() for _, files in on_trial.values() for file in files}
+        theirs -= {file.resolve() for file in in_use}
+        in_use = [file for place, file in named.items() if place not in theirs]
+    yield loaded, in_use
+    for one, files in on_trial.values():
+        yield one, files if target.files is None else [file for file in files if file.resolve() in named]
 
 
 def _told(ran: _Ran, options: argparse.Namespace) -> int:

@@ -29,8 +29,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Which gateway."""
     parser.add_argument("--url", default=URL, help=f"where the gateway listens (default: {URL})")
     parser.add_argument(
-        "--key", default=os.environ.get("SIDECAR_KEY"),
-        help="a gateway key, for a gateway on another machine (default: $SIDECAR_KEY, which no process list shows)",
+        "--key", default=os.environ.get("SIDECAR_ADMIN_KEY"),
+        help="an admin key, for a gateway elsewhere (default: $SIDECAR_ADMIN_KEY, which no process list shows)",
     )  # fmt: skip
     parser.add_argument("--once", action="store_true", help="print once; so it is where there is no terminal")
 

@@ -3,10 +3,10 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ..cases.suite import SUFFIXES, Suites, files_beside, read_suites
+from ..cases.suite import SUFFIXES, Suites, files_beside, files_of, read_suites
 from ..config.diagnostic import Diagnostic, Severity
 from ..config.render import render_github, render_json, render_text
 from ..policy import Loaded, load
@@ -33,9 +33,10 @@ def action(options: argparse.Namespace) -> int:
     if missing:
         return 2
     loaded = [_load(entry) for entry in entries if not entry.name.endswith(SUFFIXES)]
-    loaded += [candidate for one in loaded for candidate in one.candidates.values()]
+    on_trial = [candidate for one in loaded for candidate in one.candidates.values()]
     suites = [read_suites([entry], None) for entry in entries if entry.name.endswith(SUFFIXES)]
-    suites += [_suites(one) for one in loaded]
+    suites += [*(_suites(one, files_beside) for one in loaded), *(_suites(one, files_of) for one in on_trial)]
+    loaded += on_trial
     findings = list(
         dict.fromkeys([*(f for one in loaded for f in one.findings), *(f for one in suites for f in one.findings)])
     )
@@ -56,12 +57,12 @@ def _load(entry: Path) -> Loaded:
     return load(entry, os.environ, strict=False, given=given)
 
 
-def _suites(loaded: Loaded) -> Suites:
-    """The cases beside a gateway's policies."""
+def _suites(loaded: Loaded, files: Callable[[Path, Iterable[str]], list[Path]]) -> Suites:
+    """The cases of a gateway: all that lie beside it, or those alone that lie with its policies."""
     if loaded.policy is None or loaded.policy.gateway.document is None:
         return Suites()
     gateway = loaded.policy.gateway
-    return read_suites(files_beside(Path(gateway.entry).parent, gateway.spec.policies), loaded)
+    return read_suites(files(Path(gateway.entry).parent, gateway.spec.policies), loaded)
 
 
 def _entries(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:

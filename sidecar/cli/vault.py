@@ -46,6 +46,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     verbs.add_parser("key", help=f"print a new encryption key for {VARIABLE}")
     for verb in (put, remove):
         verb.add_argument("name", help=f"what `{VAULT}NAME` refers to")
+    # Taken so that it can be refused without being shown.
+    put.add_argument("secret", nargs="*", help=argparse.SUPPRESS)
     for verb in (put, listed, rotate, remove):
         verb.add_argument("--database", type=Path, metavar="FILE", help="the vault (default: the configuration's)")
         verb.add_argument("--config", type=Path, metavar="FILE", help="gateway.yaml, which says where the database is")
@@ -69,6 +71,10 @@ def action(options: argparse.Namespace) -> int:
 
 def _set(keys: ProviderKeys, options: argparse.Namespace) -> int:
     name = options.name
+    if options.secret:
+        return _wrong(
+            "a secret is no argument, for shells and process lists keep those: pipe it in, or wait to be asked"
+        )
     try:
         msgspec.convert(name, Name)
     except msgspec.ValidationError:
@@ -167,7 +173,7 @@ def _database(options: argparse.Namespace) -> Path | None:
     """The vault's file; None when the configuration, which would say, has errors."""
     if options.database is not None:
         return Path(options.database)
-    loaded = read(options.config, strict=False)
+    loaded = read(options.config, strict=False, quiet=True)
     if loaded.graph is None:
         return None
     return loaded.graph.gateway.ledger(options.config or default_path(), os.environ)

@@ -28,11 +28,12 @@ class SourceError(ValueError):
 
 class Source(Struct, frozen=True):
     """Where one side is: `name` as it is shown; files below `root` are shown by their path in the repository, after
-    the revision. None is the working tree."""
+    the revision. None is the working tree. `candidate` is the field of its `rollout` whose policies are meant."""
 
     name: str
     entry: Path
     root: Path | None = None
+    candidate: str | None = None
 
     def place(self, place: Place) -> Place:
         """The place as its user knows it: the path in the repository."""
@@ -70,8 +71,13 @@ class Side(Struct, frozen=True):
 
 def read(source: Source) -> Side | Loaded:
     """Load and compile; what could not be, with its findings, when it is not sound. The environment and the day do not
-    count: two revisions differ in the same way wherever they are compared."""
+    count: two revisions differ in the same way wherever they are compared. Raises SourceError when it has no such
+    candidate."""
     loaded = load(source.entry, {}, strict=False, still=True)
+    if source.candidate is not None and loaded.graph is not None:
+        if source.candidate not in loaded.candidates:
+            raise SourceError(f"{source.entry} has no `rollout: {source.candidate}:`")
+        loaded = loaded.candidates[source.candidate]
     if loaded.policy is None or loaded.graph is None:
         return loaded
     return Side(source, loaded, loaded.policy, loaded.graph)

@@ -74,7 +74,8 @@ hostile file from taking the gateway's memory.
 Split the file, or include a narrower folder.
 """,
     Code.EMPTY_FILE: """\
-The file holds no document: it is empty, or all of it is commented out.
+The file holds no document: all of it is commented out, which is a warning, or there is nothing in it at all, which is
+an error: a disk that was full leaves such files, and what stood in them would no longer hold.
 
 Delete it, or give it a name that starts with a dot while it rests:
 

@@ -57,6 +57,14 @@ class Document(Struct, frozen=True):
         return Place(self.file, *span)
 
 
+def _empty(text: str, file: str) -> Diagnostic:
+    """A file without a document. One without a single character is what a full disk or a cut-off writer leaves: to
+    serve without its policy is not what anybody meant."""
+    if text.strip():
+        return Diagnostic(Code.EMPTY_FILE, Severity.WARNING, "the file holds no document", Place(file))
+    return error(Code.EMPTY_FILE, "the file is empty", Place(file), "delete it if that is meant, or comment it out")
+
+
 def parse(text: str, file: str) -> tuple[list[Document], list[Diagnostic]]:
     """The documents of one file and all that is wrong with its YAML; never raises.
 
@@ -86,7 +94,7 @@ def parse(text: str, file: str) -> tuple[list[Document], list[Diagnostic]]:
         findings.append(refusal.finding)
     findings += reader.findings
     if not documents and not findings:
-        findings.append(Diagnostic(Code.EMPTY_FILE, Severity.WARNING, "the file holds no document", Place(file)))
+        findings.append(_empty(text, file))
     return documents, findings
 
 

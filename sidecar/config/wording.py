@@ -6,7 +6,7 @@ is a secret.
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -45,6 +45,7 @@ _BOUNDS = {
 }
 _OLD_BOOLEANS = {"on": "true", "yes": "true", "y": "true", "off": "false", "no": "false", "n": "false"}
 _LISTED = 12
+_UNQUOTE = "remove the quotes"
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
@@ -143,8 +144,10 @@ class Wording:
         got = type_of(fault.value)
         shown = str(fault.value).lower() if got == "boolean" else _TYPE_NAMES[got]
         message = f"{field(fault.path)} must be {' or '.join(wanted)}, not {shown}{self._origin(fault.path)}"
-        described = [_description(shape) for shape in shapes if types_of(shape) != {"null"}]
-        help = _type_help(fault.value, types) or (described[0] if len(described) == 1 else None)
+        described = [_described(shape) for shape in shapes if types_of(shape) != {"null"}]
+        help = _type_help(fault.value, shapes) or (described[0] if len(described) == 1 else None)
+        if help == _UNQUOTE and self._origin(fault.path):
+            help = "write it without quotes on a line of its own: a `${` inside `{...}` or `[...]` needs them"
         yield self._value(Code.WRONG_TYPE, fault, message, help)
 
     def _no_branch(self, fault: Fault) -> Iterator[Finding]:
@@ -175,7 +178,7 @@ class Wording:
         text = _BOUNDS.get(fault.keyword, "is not valid").format(fault.bound)
         if fault.bound == 1:
             text = "must not be empty" if "at least 1 " in text else text.replace("1 entries", "1 entry")
-        help = _description(fault.schema)
+        help = _described(fault.schema) if fault.keyword == "pattern" else _description(fault.schema)
         if fault.keyword == "pattern" and fault.schema.get("x-secret"):
             text = "must say where the secret is found, not what it is"
         elif fault.keyword == "pattern" and help is None:
@@ -220,17 +223,31 @@ def _description(shape: Schema) -> str | None:
     return " ".join(text.partition("\n\n")[0].split()) if text else None
 
 
-def _type_help(value: object, types: set[str]) -> str | None:
+def _described(shape: Schema) -> str | None:
+    """The same of a text of a certain form, with an example of it."""
+    text, example = _description(shape), next(iter(shape.get("examples", ())), None)
+    if "pattern" not in shape or shape.get("x-secret") or example is None or str(example) in (text or ""):
+        return text
+    return f"such as `{example}`" if text is None else f"{text.removesuffix('.')}; such as `{example}`."
+
+
+def _type_help(value: object, shapes: Sequence[Schema]) -> str | None:
+    types = {name for shape in shapes for name in types_of(shape)}
     if isinstance(value, str):
         if "boolean" in types and value.lower() in _OLD_BOOLEANS:
             return f"in YAML 1.2 this is text: write `{_OLD_BOOLEANS[value.lower()]}`"
         if type_of(resolve(value)) in types - {"null"}:
-            return "remove the quotes"
+            return _UNQUOTE
     if "array" in types and not isinstance(value, dict):
         return "write a list: `- ` before each entry, or `[...]`"
-    if "string" in types and isinstance(value, bool | int | float):
+    if isinstance(value, bool | int | float) and any(_takes(shape, str(value)) for shape in shapes):
         return "put it in quotes"
     return None
+
+
+def _takes(shape: Schema, text: str) -> bool:
+    """Whether a text has the form that is wanted; of lists of words it has not."""
+    return "string" in types_of(shape) and "enum" not in shape and bool(re.search(shape.get("pattern", ""), text))
 
 
 def _singular(name: str) -> str:

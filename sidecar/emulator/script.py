@@ -72,8 +72,6 @@ class Reply(Spec, frozen=True):
     error: str | None = None
     code: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
-    # Faults of the connection itself (cut, stalled, garbled streams) will be one more field here; what a
-    # stream sends is already one iterator (`delivery.stream`), which is where they will act.
 
     def __post_init__(self) -> None:
         if self.text is not None and self.json is not None:

@@ -30,7 +30,9 @@ def gateway_keys(policy: Policy, resolve: Resolve) -> tuple[dict[bytes, Principa
             findings.append(linked.finding(path, _code(fault), f"key `{key.name}`: {fault}"))
             continue
         except WeakKeyError as fault:
-            findings.append(linked.finding(path, Code.WEAK_KEY, str(fault)))
+            findings.append(
+                linked.finding(path, Code.WEAK_KEY, str(fault), "`sidecar keys create NAME` makes a good one")
+            )
             continue
         if found in keys:
             message = f"key `{key.name}` is the same as key `{keys[found].key}`"

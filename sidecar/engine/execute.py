@@ -19,6 +19,8 @@ from .watch import TICK, Watch
 
 _NOBODY = Failure(FailureKind.NOT_FOUND, "the chain is empty")
 _SLOWER = Failure(FailureKind.CANCELLED, "another model was quicker")
+_WEAK = 2
+"""Of attempts side by side: a failure that decides nothing for the others."""
 
 
 class Execution:
@@ -203,15 +205,21 @@ class Execution:
 
     def _decided(self, ended: list[tuple[Attempt, Failure | None]]) -> bool:
         """Whether no other attempt need be waited for: one answered, or failed in a way that ends the call."""
-        return any(failure is None or failure.kind not in self.errand.call.plan.fall_back for _, failure in ended)
+        return any(self._weight(*pair) < _WEAK for pair in ended)
+
+    def _weight(self, attempt: Attempt, failure: Failure | None) -> int:
+        """What counts for more has the lower figure: an answer, a failure that ends the call, others, and what was
+        never sent (over a limit, no place): that says nothing of the request, which another provider has already."""
+        if failure is None:
+            return 0
+        if not attempt.sent:
+            return _WEAK + 1
+        return _WEAK if failure.kind in self.errand.call.plan.fall_back else _WEAK - 1
 
     def _choice(self, ended: list[tuple[Attempt, Failure | None]]) -> Failure | None:
-        """Of attempts side by side, an answer before a failure, and a failure that ends the call before others.
-        From here on the caller's own watch counts for the chosen, and it is the last."""
-        fall_back = self.errand.call.plan.fall_back
-        chosen, failure = min(
-            ended, key=lambda pair: 0 if pair[1] is None else 1 if pair[1].kind not in fall_back else 2
-        )
+        """Of attempts side by side, the one that counts for most. It is the last from here on, under the caller's own
+        watch."""
+        chosen, failure = min(ended, key=lambda pair: self._weight(*pair))
         for attempt, other in ended:
             if attempt is not chosen and other is None:  # both answered in the same turn of the loop
                 attempt.fail(_SLOWER)

@@ -151,7 +151,7 @@ def open_graph(
         return findings
     stores.rests = access.rests
     routes = _routes(graph, access, stores)
-    stores.keys.declare(keys)
+    stores.keys.declare(keys, {admin.digest for admin in found.all})
     stores.adopt(next((spec for spec in graph.stages if isinstance(spec, Fallback)), Fallback()))
     stores.health.providers(access.unready)
     issuers = issued.issuers.values() if issued is not None else ()

@@ -36,6 +36,15 @@ and the variable its key is in when none is written."""
 OWN = {"openai": "openai", "anthropic": "anthropic", "gemini": "google", "ollama": "ollama", "ollama_chat": "ollama"}
 """Prefixes whose models the registry knows, and what it calls their provider."""
 CHAT = frozenset({"chat", "completion", "responses"})
+OTHER = {
+    "embedding": re.compile("embed"),
+    "image_generation": re.compile("dall-e|image"),
+    "audio_transcription": re.compile("whisper|transcribe"),
+    "audio_speech": re.compile(r"\btts\b"),
+    "moderation": re.compile("moderation"),
+    "rerank": re.compile("rerank"),
+}
+"""What a model is for by its name, where its entry does not say: LiteLLM asks its own catalogue then."""
 KEYLESS = frozenset({"", "none", "null"})
 CONTEXT, MAX_OUTPUT = 128_000, 4096
 MOST_PRICE = 1000
@@ -86,7 +95,7 @@ class Models:
         section = Section(self._notes, ("model_list", index), entry)
         params, info = section.inner("litellm_params"), section.inner("model_info")
         group, model = section.take("model_name", str) or "", params.take("model", str) or ""
-        mode = info.take("mode", str) or "chat"
+        mode = info.take("mode", str) or next((mode for mode, name in OTHER.items() if name.search(model)), "chat")
         why = self._unfit(group, model, mode)
         if why is not None:
             section.note("model_name", f"the whole entry is left out: {why}")

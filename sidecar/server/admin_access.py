@@ -29,7 +29,7 @@ SECRET_BYTES = 32
 
 _OFF = (
     "This gateway has no admin key. Set SIDECAR_ADMIN_KEY, or list keys under `admin: keys:` in gateway.yaml; "
-    "`sidecar keys create NAME` makes one."
+    "`openssl rand -hex 24` makes one."
 )
 _NONE = "Send an admin key, or a token of /api/auth/token, as `Authorization: Bearer …`."
 _WRONG = "This is no admin key of this gateway. Gateway keys and callers' tokens do not open the admin API."
@@ -66,7 +66,7 @@ def shown(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
     """The credential of a request, empty without one. Raises RefusedError for headers that contradict each other."""
     found = credential_of(connection.scope)
     if isinstance(found, Problem):
-        raise RefusedError(found.status, "invalid", found.message)
+        raise RefusedError(found.status, "bad-credential" if found.status == 401 else "invalid", found.message)
     return found
 
 

@@ -23,6 +23,7 @@ TITLES = {
     "admin-off": "The admin API is off",
     "role": "The role is not enough",
     "not-found": "There is no such thing",
+    "method": "Another method is needed",
     "conflict": "It is there already",
     "too-many-failures": "Too many failed logins",
     "registry": "The registry cannot be written",
@@ -30,6 +31,7 @@ TITLES = {
     "internal": "A fault of the gateway",
 }
 """What `type` may end with, and the title that belongs to it."""
+_KINDS = {404: "not-found", 405: "method"}
 
 
 class RefusedError(Exception):
@@ -79,7 +81,7 @@ def unreadable(_: Request[Any, Any, Any], fault: sqlite3.Error) -> Response[byte
 
 def wrong(request: Request[Any, Any, Any], fault: HTTPException) -> Response[bytes]:
     """The handler of what the framework refuses: an unknown path, another method, a body that is too large."""
-    kind = "not-found" if fault.status_code in (404, 405) else "internal" if fault.status_code >= 500 else "invalid"
+    kind = _KINDS.get(fault.status_code, "internal" if fault.status_code >= 500 else "invalid")
     detail = f"{request.method} {request.url.path[:200]}: {fault.detail}"
     return answer(RefusedError(fault.status_code, kind, detail))
 

@@ -38,9 +38,12 @@ def analytics_route(running: Running) -> HTTPRouteHandler:
         registry = running.holder.current.graph.registry
         others = (strongest(registry), _named(registry, given.get("baseline")))
         await running.records.ledger.flush()
+
+        def read() -> Analytics:
+            return report(groups(running.ledger.path, since, until, by), (since, until, by), others)
+
         async with turn:
-            found = await asyncio.to_thread(groups, running.ledger.path, since, until, by)
-        return report(found, (since, until, by), others)
+            return await asyncio.to_thread(read)
 
     return analytics
 

@@ -215,7 +215,7 @@ class KeyEntry(Struct, frozen=True):
     labels: Mapping[str, str]
     models: Annotated[tuple[str, ...], Meta(description="Models it may name or be routed to; empty: all.")]
     strategies: Annotated[tuple[str, ...], Meta(description="Strategies it may be routed with; empty: all.")]
-    limits: Annotated[list[str], Meta(description="Rates of its own.", examples=[["requests=60/60s"]])]
+    limits: Annotated[list[dict[str, str]], Meta(description="Rates of its own.", examples=[[{"requests": "60/m"}]])]
     created: Unix
     expires: float | None
     revoked: float | None

@@ -18,6 +18,7 @@ from ..identity.keys import digest, generate, hash_text
 from ..spec import seconds
 from ..stages.base import Scope
 from ..stages.keys import Key
+from ..stages.rates import written
 from ..stores.keys import SHOWN, DuplicateKeyError, KeyTable, StoredKey
 from .admin_problem import RefusedError
 from .api_data import KeyEntry, KeyPage, MadeKey, NewKey, Rotation
@@ -154,5 +155,5 @@ def _there(key: StoredKey | None, name: str) -> StoredKey:
 
 def _entry(key: StoredKey) -> KeyEntry:
     same = {name: getattr(key, name) for name in KeyEntry.__struct_fields__ if name not in ("state", "limits")}
-    limits = [f"{what}={amount}/{period:g}s" for what, amount, period in key.limits]
+    limits = [{what: written(amount, period)} for what, amount, period in key.limits]
     return KeyEntry(**same, limits=limits, state=key.state(time()))

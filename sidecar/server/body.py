@@ -15,6 +15,12 @@ _TIMEOUT = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(s|ms|)")
 _LONGEST = 86400.0
 _SINGLE = frozenset({"authorization", "x-api-key", "content-length", "content-type", "host"})
 _LOOPBACK = ("127.", "::1", "::ffff:127.")
+_TWO_CREDENTIALS = Problem(
+    401,
+    "authentication_error",
+    "`Authorization` and `x-api-key` hold different credentials, and only one can be meant: send one of them.",
+    "conflicting_credentials",
+)
 
 
 class HungUpError(Exception):
@@ -22,7 +28,8 @@ class HungUpError(Exception):
 
 
 def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | Problem:
-    """Headers by lower-case name. A header that may stand once and stands twice is refused, not guessed at."""
+    """Headers by lower-case name. A header that may stand once and stands twice is refused, not guessed at, and so are
+    two credentials of which only one can be meant."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in raw:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
@@ -33,6 +40,10 @@ def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | Problem
             headers[name] = f"{known}, {value}" if name not in _SINGLE else known
         if len(value) > MAX_HEADER:
             return _invalid(f"The header `{name[:64]}` is too long.")
+    if "x-api-key" in headers and "authorization" in headers:
+        token, key = _bearer(headers), _api_key(headers)
+        if token and key and token != key:
+            return _TWO_CREDENTIALS
     return headers
 
 
@@ -108,16 +119,22 @@ def is_loopback(address: str) -> bool:
 
 def credential(headers: Mapping[str, str]) -> str:
     """The gateway key the caller sent: a bearer token, or `x-api-key`."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return token.strip()
-    return headers.get("x-api-key", "").strip()
+    return _bearer(headers) or _api_key(headers)
 
 
 def credential_of(scope: Scope) -> str | Problem:
     """The same of a request that is not read further: headers that contradict each other are refused everywhere."""
     headers = read_headers(scope["headers"])
     return headers if isinstance(headers, Problem) else credential(headers)
+
+
+def _bearer(headers: Mapping[str, str]) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _api_key(headers: Mapping[str, str]) -> str:
+    return headers.get("x-api-key", "").strip()
 
 
 def _invalid(message: str) -> Problem:

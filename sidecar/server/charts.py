@@ -41,21 +41,19 @@ def bars(title: str, places: Places, series: Sequence[Series], form: Form) -> Ht
     top = ceiling(max(heights, default=0.0))
     step = (_WIDTH - _LEFT - _RIGHT) / max(1, len(places.names))
     wide = min(step * 0.72, 34.0)
-    marks = []
-    for place, name in enumerate(places.names):
-        base = 0.0
-        for colour, one in enumerate(series):
+    based = [0.0] * len(places.names)
+    marks: list[Html] = []
+    for colour, one in enumerate(series):
+        bricks = []
+        for place, name in enumerate(places.names):
             value = one.values[place] or 0.0
             if value > 0:
-                low, high = _y(base, top), _y(base + value, top)
+                low, high = round(_y(based[place], top)), round(_y(based[place] + value, top))
+                x, height = _LEFT + step * (place + 0.5) - wide / 2, max(low - high - (1 if based[place] else 0), 1)
                 text = tag("title", f"{name} · {one.name}: {form(value)}")
-                x = _LEFT + step * (place + 0.5) - wide / 2
-                shape = f"c{min(colour, COLOURS - 1)}"
-                height = max(low - high - (0.75 if base else 0.0), 0.5)
-                marks.append(
-                    tag("rect", text, x=_n(x), y=_n(high), width=_n(wide), height=_n(height), rx="1.5", class_=shape)
-                )
-                base += value
+                bricks.append(tag("rect", text, x=_n(x), y=_n(high), width=_n(wide), height=_n(height)))
+                based[place] += value
+        marks.append(tag("g", bricks, class_=f"c{min(colour, COLOURS - 1)}"))
     return _picture(title, _axes(places, top, form, step), marks)
 
 
@@ -77,10 +75,11 @@ def lines(title: str, places: Places, series: Sequence[Series], form: Form) -> H
             if value is not None
         ]
         path = "".join(f"{move}{_n(x)} {_n(y)}" for (move, _), (x, y, _, _) in zip(steps, dots, strict=True))
-        marks.append(tag("path", d=path, class_=f"line c{colour}"))
-        for x, y, name, value in dots:
-            text = tag("title", f"{name} · {one.name}: {form(value)}")
-            marks.append(tag("circle", text, cx=_n(x), cy=_n(y), r="3", class_=f"c{colour}"))
+        spots = [
+            tag("circle", tag("title", f"{name} · {one.name}: {form(value)}"), cx=_n(x), cy=_n(y))
+            for x, y, name, value in dots
+        ]
+        marks.append(tag("g", tag("path", d=path, class_="line"), spots, class_=f"c{colour}"))
     return _picture(title, _axes(places, top, form, step), marks)
 
 
@@ -88,18 +87,10 @@ def meter(share: float, colour: str = "c0", more: float = 0.0) -> Html:
     """A thin bar that is filled by a share, 0 to 1; `more` is a paler part after it. The figure stands beside it."""
     first = max(0.0, min(1.0, share)) * 100
     second = max(0.0, min(100.0 - first, more * 100))
-    filled = [tag("rect", width=_n(first), height="8", class_=colour)]
+    filled = [tag("rect", width=f"{first:.1f}%", class_=colour)]
     if second:
-        filled.append(tag("rect", x=_n(first), width=_n(second), height="8", class_=f"{colour} pale"))
-    return tag(
-        "svg",
-        tag("rect", width="100", height="8", class_="track"),
-        filled,
-        viewBox="0 0 100 8",
-        preserveAspectRatio="none",
-        class_="meter",
-        aria_hidden="true",
-    )
+        filled.append(tag("rect", x=f"{first:.1f}%", width=f"{second:.1f}%", class_=f"{colour} pale"))
+    return tag("svg", filled, class_="meter", aria_hidden="true")
 
 
 def legend(series: Sequence[Series]) -> Html:
@@ -109,8 +100,7 @@ def legend(series: Sequence[Series]) -> Html:
 
 def swatch(place: int) -> Html:
     """A spot of a series' colour."""
-    spot = tag("rect", width="10", height="10", rx="2.5", class_=f"c{min(place, COLOURS - 1)}")
-    return tag("svg", spot, viewBox="0 0 10 10", class_="swatch", aria_hidden="true")
+    return tag("i", class_=f"swatch c{min(place, COLOURS - 1)}")
 
 
 def ceiling(value: float) -> float:
@@ -124,20 +114,19 @@ def ceiling(value: float) -> float:
 
 
 def _axes(places: Places, top: float, form: Form, step: float) -> list[Html]:
-    parts = []
-    for tick in range(_TICKS + 1):
-        value = top * tick / _TICKS
-        y = _n(_y(value, top))
-        shape = "grid" if tick else "axis"
-        parts.append(tag("line", x1=_n(_LEFT), x2=_n(_WIDTH - _RIGHT), y1=y, y2=y, class_=shape))
-        parts.append(tag("text", form(value), x=_n(_LEFT - 8), y=y, dy="0.32em", class_="end"))
-    written = range(0, len(places.names), places.every)
-    for number, place in enumerate(written):
-        x = _n(_LEFT + step * (place + 0.5))
-        # On a narrow screen the letters are larger and every other name goes.
-        shape = "middle spare" if number % 2 else "middle"
-        parts.append(tag("text", places.names[place], x=x, y=_n(_HEIGHT - 8), class_=shape))
-    return parts
+    ticks = [top * tick / _TICKS for tick in range(_TICKS + 1)]
+    levels = [f"M{_n(_LEFT)} {_n(_y(value, top))}H{_n(_WIDTH - _RIGHT)}" for value in ticks]
+    values = [tag("text", form(value), x=_n(_LEFT - 8), y=_n(_y(value, top) + 4)) for value in ticks]
+    names = [
+        tag("text", places.names[place], x=_n(_LEFT + step * (place + 0.5)), y=_n(_HEIGHT - 8))
+        for place in range(0, len(places.names), places.every)
+    ]
+    return [
+        tag("path", d="".join(levels[1:]), class_="grid"),
+        tag("path", d=levels[0], class_="axis"),
+        tag("g", values, class_="end"),
+        tag("g", names, class_="places"),
+    ]
 
 
 def _picture(title: str, axes: Sequence[Html], marks: Sequence[Html]) -> Html:
@@ -157,5 +146,5 @@ def _y(value: float, top: float) -> float:
 
 
 def _n(value: float) -> str:
-    """A coordinate, to a tenth."""
-    return f"{value:.1f}".removesuffix(".0")
+    """A coordinate: a picture is about as many pixels wide as it has units."""
+    return str(round(value))

@@ -129,7 +129,7 @@ _KEY: Node = {
     "labels": {"team": "search"},
     "models": [],
     "strategies": [],
-    "limits": ["requests=60/60s"],
+    "limits": [{"requests": "60/m"}],
     "created": 1795132800.0,
     "expires": None,
     "revoked": None,

@@ -42,7 +42,7 @@ def flow(stages: Sequence[Stage]) -> Html:
         width=f"{wide:.0f}",
         height=f"{high:.0f}",
         role="img",
-        aria_label="The way of requests through the policy. The table below says the same.",
+        aria_label="The way of requests through the policy. Its table says the same.",
         class_="flow",
     )
 
@@ -80,8 +80,8 @@ def _box(name: str, place: int, left: float) -> Html:
     return tag(
         "g",
         tag("title", text),
-        tag("rect", x=f"{left:.0f}", y=f"{y:.0f}", width=f"{_BOX:.0f}", height=f"{_TALL:.0f}", rx="8"),
-        tag("text", _short(text, 20), x=f"{left + _BOX / 2:.0f}", y=f"{y + _TALL / 2:.0f}", dy="0.32em"),
+        tag("rect", x=f"{left:.0f}", y=f"{y:.0f}", width=f"{_BOX:.0f}", height=f"{_TALL:.0f}"),
+        tag("text", _short(text, 20), x=f"{left + _BOX / 2:.0f}", y=f"{y + _TALL / 2:.0f}"),
         class_="node end" if name in ENDS else "node",
     )
 
@@ -91,7 +91,7 @@ def _down(edge: Stage, place: int, left: float, most: int) -> Html:
     end = y + _ROW - _TALL - 1
     path = f"M{x:.0f} {y:.0f}V{end - 5:.0f}"
     tip = f"M{x - 5:.0f} {end - 6:.0f}H{x + 5:.0f}L{x:.0f} {end:.0f}Z"
-    label = tag("text", f"{edge.count:,}", x=f"{x + 9:.0f}", y=f"{y + (_ROW - _TALL) / 2:.0f}", dy="0.32em")
+    label = tag("text", f"{edge.count:,}", x=f"{x + 9:.0f}", y=f"{y + (_ROW - _TALL) / 2:.0f}")
     return _edge(edge, (path, tip), label, most)
 
 
@@ -102,7 +102,7 @@ def _arc(edge: Stage, rows: tuple[int, int], left: float, lane: int, most: int) 
     path = f"M{left:.0f} {out:.0f}H{bend:.0f}Q{x:.0f} {out:.0f} {x:.0f} {out + 8:.0f}"
     path += f"V{back - 8:.0f}Q{x:.0f} {back:.0f} {bend:.0f} {back:.0f}H{left - 6:.0f}"
     tip = f"M{left - 7:.0f} {back - 5:.0f}V{back + 5:.0f}L{left - 1:.0f} {back:.0f}Z"
-    label = tag("text", f"{edge.count:,}", x=f"{left - 4:.0f}", y=f"{y1 - 5:.0f}", class_="end")
+    label = tag("text", f"{edge.count:,}", x=f"{left - 4:.0f}", y=f"{y1 - 9:.0f}", class_="end")
     return _edge(edge, (path, tip), label, most)
 
 
@@ -113,17 +113,16 @@ def _aside(edge: Stage, place: int, left: float, number: int, count: int) -> Htm
     text = f"{_ASIDE.get(edge.to, edge.to)} {edge.count:,}"
     return tag(
         "g",
-        tag("title", f"{edge.stage}, {edge.outcomes}: {text}"),
+        tag("title", f"{edge.stage}, {edge.outcomes}: {ENDS.get(edge.to, edge.to)} {edge.count:,}"),
         tag("path", d=f"M{x:.0f} {_ROW * place + 4 + _TALL / 2:.0f}L{end - 3:.0f} {y:.0f}", class_="thin"),
         tag(
             "rect",
             x=f"{end:.0f}",
-            y=f"{y - _END_TALL / 2:.1f}",
+            y=f"{y - _END_TALL / 2:.0f}",
             width=f"{_END_WIDE:.0f}",
             height=f"{_END_TALL:.0f}",
-            rx="10",
         ),
-        tag("text", text, x=f"{end + _END_WIDE / 2:.0f}", y=f"{y:.1f}", dy="0.32em"),
+        tag("text", text, x=f"{end + _END_WIDE / 2:.0f}", y=f"{y:.0f}"),
         class_=f"aside {edge.to}" + ("" if edge.count else " unused"),
     )
 

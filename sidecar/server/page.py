@@ -23,6 +23,11 @@ _SCRIPTS = "script-src 'self'; connect-src 'self'; "
 _VOID = frozenset({"meta", "link", "br"})
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _BLANK_LINE = re.compile(r"\n\s*\n")
+_BARE = re.compile(r"[A-Za-z0-9.%#-]+")
+"""Values of attributes that need no quotes: a page has thousands."""
+_DETAILS = re.compile(r"(<details id=(\"[^\"]*\"|[^ >]+)[^>]*><summary>.*?</summary>).*?</details>", re.DOTALL)
+_IDLE_IN_CSS = re.compile(r"/\*.*?\*/\s*|(?<=[{};:,])\s+|\s+(?=[{}])|;\s*(?=})|(?<=[ (:])0(?=\.\d)", re.DOTALL)
+_IDLE_IN_SCRIPT = re.compile(r"^\s*(//.*)?\n?", re.MULTILINE)
 
 
 class Html(str):
@@ -65,7 +70,7 @@ def table(caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Child
 
     `hidden`: the caption is for screen readers only, because a heading above says the same.
     """
-    heads = [tag("th", c.head, scope="col", class_="number" if c.number else None) for c in columns]
+    heads = [tag("th", c.head, scope="col", class_="n" if c.number else None) for c in columns]
     body = [tag("tr", [_cell(i, columns[i], cell) for i, cell in enumerate(row)]) for row in rows]
     whole = tag(
         "table",
@@ -92,6 +97,22 @@ def inline(text: str) -> Html:
     return join([tag("code", part) if place % 2 else part for place, part in enumerate(text.split("`"))])
 
 
+def folded(page: Html, whole: str) -> Html:
+    """A page without what its `details` (with an id, none inside another) hold: in its place a link to the same id on
+    the page at path `whole`."""
+    return Html(_DETAILS.sub(lambda found: _left_out(found, whole), page))
+
+
+def unfolded(page: Html) -> Html:
+    """A page whose `details` are open."""
+    return Html(page.replace("<details id", "<details open id"))
+
+
+def _left_out(found: re.Match[str], whole: str) -> str:
+    ident = found[2].strip('"')
+    return f'{found[1]}<p><a href="{whole}#{ident}">All of it</a></p></details>'
+
+
 def document(title: str, sheet: str, *body: Child, kind: str = "", script: str | None = None) -> Html:
     """A whole page in the style of `base.css` and a sheet of its own. `kind` becomes the body's class, `script` is the
     path of a file of ours; `answer` must be told of it."""
@@ -106,7 +127,7 @@ def document(title: str, sheet: str, *body: Child, kind: str = "", script: str |
         tag("style", Html(style(sheet))),
         tag("script", src=script, defer=True) if script else None,
     )
-    return Html(f"<!doctype html>\n{tag('html', head, tag('body', *body, class_=kind or None), lang='en')}\n")
+    return Html(f'<!doctype html>\n<html lang="en">{head}{tag("body", *body, class_=kind or None)}</html>\n')
 
 
 def answer(
@@ -127,7 +148,13 @@ def asset(name: str) -> str:
 @functools.cache
 def style(sheet: str) -> str:
     """What stands in a page's one style element."""
-    return asset("base.css") + asset(sheet)
+    return _IDLE_IN_CSS.sub("", asset("base.css") + asset(sheet)).strip()
+
+
+@functools.cache
+def script(name: str) -> str:
+    """A script of ours without indentation and comments."""
+    return _IDLE_IN_SCRIPT.sub("", asset(name))
 
 
 @functools.cache
@@ -141,7 +168,7 @@ def policy(sheet: str, *, script: bool = False) -> str:
 
 
 def _cell(place: int, column: Column, content: Child) -> Html:
-    shape = "number" if column.number else None
+    shape = "n" if column.number else None
     if place == 0:
         return tag("th", content, scope="row", class_=shape)
     return tag("td", content, class_=shape)
@@ -151,7 +178,9 @@ def _attribute(key: str, value: str | bool | None) -> str:
     name = key.rstrip("_").replace("_", "-")
     if value is None or value is False:
         return ""
-    return f" {name}" if value is True else f' {name}="{_escaped(value)}"'
+    if value is True:
+        return f" {name}"
+    return f" {name}={value}" if _BARE.fullmatch(value) else f' {name}="{_escaped(value)}"'
 
 
 def _escaped(text: str) -> str:

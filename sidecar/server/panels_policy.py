@@ -18,6 +18,10 @@ from .status_words import (
     section,
 )
 
+DECISIONS = 8
+"""Requests in the page; WHOLE has all that are known."""
+WHOLE = "/status/whole"
+
 
 def graph(status: Status) -> Html:
     """The execution graph."""
@@ -43,16 +47,16 @@ def _edges(status: Status) -> Html:
     return table("The way of a request through the policy, first stage first", columns, rows, hidden=True)
 
 
-def decisions(status: Status) -> Html | None:
+def decisions(status: Status, most: int = DECISIONS) -> Html | None:
     """The newest requests."""
     if status.record is None:
         return None
     found = status.record.decisions
     if not found:
         return section("decisions", "Recent decisions", empty("No request yet."))
-    rows = [_decision(decision) for decision in found]
-    note = "newest first, without prompts and answers"
-    return section("decisions", "Recent decisions", tag("div", rows, class_="decisions"), note=note)
+    rows = tag("div", [_decision(decision) for decision in found[:most]], class_="decisions")
+    rest = tag("p", tag("a", f"{len(found) - most:,} more", href=f"{WHOLE}#decisions")) if found[most:] else None
+    return section("decisions", "Recent decisions", rows, rest, note="newest first, without prompts and answers")
 
 
 def _decision(decision: DecisionStatus) -> Html:
@@ -62,10 +66,10 @@ def _decision(decision: DecisionStatus) -> Html:
         "summary",
         tag("time", clock(decision.at, "%H:%M:%S")),
         tag("b", last.model or NONE if last else NONE),
-        tag("span", decision.tier or NONE, class_="tier"),
+        tag("span", decision.tier or NONE),
         mark(last.outcome if last else "refused"),
-        tag("span", money(known[-1]) if known else NONE, class_="number"),
-        tag("span", milliseconds(sum(one.latency_ms for one in decision.attempts)), class_="number"),
+        tag("i", money(known[-1]) if known else NONE),
+        tag("i", milliseconds(sum(one.latency_ms for one in decision.attempts))),
     )
     told = [
         ("Request", join(tag("code", decision.id), " ", moment(decision.at))),
@@ -76,7 +80,7 @@ def _decision(decision: DecisionStatus) -> Html:
     if decision.dropped:
         shown = [tag("li", tag("code", model), f": {why}") for model, why in decision.dropped[:12]]
         told.append(("Not chosen", tag("ul", shown)))
-    return tag("details", summary, facts([*told]), _tries(decision), id=f"r-{decision.id}", class_="decision")
+    return tag("details", summary, facts([*told]), _tries(decision), id=f"r-{decision.id}")
 
 
 def _decided(decision: DecisionStatus) -> str:

@@ -11,10 +11,12 @@ from .record_data import ChangeStatus
 from .status_data import BudgetStatus, KeyStatus, ModelStatus, ProviderStatus, Status
 from .status_words import NONE, clock, empty, facts, figure, mark, moment, money, more, section
 
-MAX_LISTED = 20
+MAX_LISTED = 6
 """Models in the page; all are on a page of their own."""
 CATALOGUE = "/status/models"
 _MAX_ACCOUNTS = 40
+_AT_ONCE = 8
+"""Accounts, and keys, that are not folded."""
 _CHANGES = 4
 """Changes of the registry that are shown at once."""
 
@@ -66,11 +68,22 @@ def budgets(status: Status) -> Html | None:
     return section(
         "budgets",
         "Budgets",
-        table("Accounts of budgets, the least left first", columns, rows, hidden=True),
+        *_long("Accounts of budgets, the least left first", columns, rows, "budgets-rest"),
         tag("p", f"{rest:,} more in ", tag("a", "status.json", href="/status.json"), class_="quiet")
         if rest > 0
         else None,
         note="pale: held for requests under way",
+    )
+
+
+def _long(caption: str, columns: list[Column], rows: list[list[Child]], ident: str) -> list[Html]:
+    """A table, from _AT_ONCE rows on as a second one that is folded."""
+    first, rest = rows[:_AT_ONCE], rows[_AT_ONCE:]
+    shown = [table(caption, columns, first, hidden=True)]
+    return (
+        [*shown, more(ident, f"{len(rest):,} more", table(f"{caption}: the others", columns, rest, hidden=True))]
+        if rest
+        else shown
     )
 
 
@@ -106,7 +119,7 @@ def keys(status: Status) -> Html | None:
     return section(
         "keys",
         "Gateway keys",
-        table("Gateway keys", columns, rows, hidden=True),
+        *_long("Gateway keys", columns, rows, "keys-rest"),
         tag("p", f"{rest:,} more: sidecar keys list", class_="quiet") if rest else None,
     )
 

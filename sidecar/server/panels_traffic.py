@@ -219,14 +219,14 @@ def _shares(
         tag(
             "tr",
             tag("th", swatch(_colour(one, colours)) if colours else None, one.name, scope="row"),
-            tag("td", meter(one.requests / total, f"c{_colour(one, colours)}"), class_="bar"),
-            tag("td", percent(one.requests / total), class_="number"),
-            tag("td", money(one.cost_usd), class_="number"),
+            tag("td", meter(one.requests / total, f"c{_colour(one, colours)}")),
+            tag("td", percent(one.requests / total), class_="n"),
+            tag("td", money(one.cost_usd), class_="n"),
         )
         for one in named[:_SHOWN]
     ]
-    heads = [tag("th", title, scope="col"), tag("td", class_="bar")]
-    heads += [tag("th", head, scope="col", class_="number") for head in ("Share", "Cost")]
+    heads = [tag("th", title, scope="col"), tag("td")]
+    heads += [tag("th", head, scope="col", class_="n") for head in ("Share", "Cost")]
     rest = len(named) - _SHOWN
     return join(
         tag(

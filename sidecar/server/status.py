@@ -15,7 +15,8 @@ from litestar.response import Stream
 
 from ..chat import Problem
 from ..surfaces.openai_chat import OpenAIChat
-from .page import ICON, answer, asset
+from .page import ICON, Html, answer, asset, script
+from .panels_policy import WHOLE
 from .panels_supply import CATALOGUE
 from .respond import SECURITY_HEADERS
 from .state import Running
@@ -24,7 +25,7 @@ from .status_data import Status
 from .status_feed import Feed
 from .status_figures import Figures
 from .status_gather import gather
-from .status_page import SCRIPT, SHEET, panels, refused, render, render_catalogue
+from .status_page import SCRIPT, SHEET, panels, refused, render, render_catalogue, render_whole
 from .status_record import read_record
 
 _ASK = {"www-authenticate": 'Basic realm="sidecar: an admin key is the password", charset="UTF-8"'}
@@ -41,21 +42,26 @@ def status_routes(running: Running) -> list[HTTPRouteHandler]:
     async def now() -> Status:
         return gather(running, await figures.read(), time())
 
-    @get("/status", media_type=MediaType.HTML)
-    async def page(request: _Asked) -> Response[Any]:
-        """The status page."""
+    async def drawn(request: _Asked, draw: Callable[[Status], Html], *, lives: bool = False) -> Response[Any]:
         problem = refusal(running.access, request)
         if problem is not None:
             return answer(refused(problem.message), SHEET, status=problem.status, headers=_asking(problem))
-        return _packed(answer(await asyncio.to_thread(render, await now()), SHEET, script=True), request)
+        return _packed(answer(await asyncio.to_thread(draw, await now()), SHEET, script=lives), request)
+
+    @get("/status", media_type=MediaType.HTML)
+    async def page(request: _Asked) -> Response[Any]:
+        """The status page."""
+        return await drawn(request, render, lives=True)
+
+    @get(WHOLE, media_type=MediaType.HTML)
+    async def whole(request: _Asked) -> Response[Any]:
+        """The status page with all that can be unfolded there."""
+        return await drawn(request, render_whole)
 
     @get(CATALOGUE, media_type=MediaType.HTML)
     async def models(request: _Asked) -> Response[Any]:
         """The whole catalogue."""
-        problem = refusal(running.access, request)
-        if problem is not None:
-            return answer(refused(problem.message), SHEET, status=problem.status, headers=_asking(problem))
-        return _packed(answer(await asyncio.to_thread(render_catalogue, await now()), SHEET), request)
+        return await drawn(request, render_catalogue)
 
     @get("/status.json")
     async def data(request: _Asked) -> Response[Any]:
@@ -65,7 +71,7 @@ def status_routes(running: Running) -> list[HTTPRouteHandler]:
             return _told(problem)
         return Response(_encode(await now()), media_type=MediaType.JSON)
 
-    return [page, models, data, events_route(running, Feed(lambda: _drawn(now))), *files()]
+    return [page, whole, models, data, events_route(running, Feed(lambda: _drawn(now))), *files()]
 
 
 def events_route(running: Running, feed: Feed) -> HTTPRouteHandler:
@@ -92,11 +98,11 @@ def files() -> list[HTTPRouteHandler]:
         return Response(asset("favicon.svg").encode(), media_type="image/svg+xml")
 
     @get(SCRIPT, media_type="text/javascript", sync_to_thread=False)
-    def script() -> Response[Any]:
+    def live() -> Response[Any]:
         """What keeps the page up to date."""
-        return Response(asset("status.js").encode(), media_type="text/javascript")
+        return Response(script("status.js").encode(), media_type="text/javascript")
 
-    return [icon, script]
+    return [icon, live]
 
 
 async def _drawn(now: Callable[[], Awaitable[Status]]) -> Mapping[str, str]:

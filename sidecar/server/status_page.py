@@ -1,10 +1,11 @@
 """Status -> HTML: one page to read from top to bottom, worst news first, made of panels that can be renewed singly."""
 
-from .page import Html, code_block, document, inline, join, tag
-from .panels_policy import configuration, decisions, graph
+from .page import Html, code_block, document, folded, inline, join, tag, unfolded
+from .panels_policy import WHOLE, configuration, decisions, graph
 from .panels_supply import CATALOGUE, budgets, catalogue, keys, models, providers, registry
 from .panels_traffic import costs, latency, overview, requests, shares
 from .status_data import Status
+from .status_record import MAX_DECISIONS
 from .status_rollout import rollout
 from .status_words import ago, mark, moment, span
 
@@ -16,21 +17,20 @@ _PANELS = {
     "requests": (requests, "Requests"),
     "latency": (latency, "Latency"),
     "graph": (graph, "Policy"),
+    "configuration": (configuration, "Configuration"),
+    "rollout": (rollout, "Rollout"),
     "models-used": (shares, "Models used"),
     "providers": (providers, "Providers"),
     "budgets": (budgets, "Budgets"),
     "keys": (keys, "Keys"),
-    "configuration": (configuration, "Configuration"),
     "registry": (registry, "Registry"),
-    "rollout": (rollout, "Rollout"),
     "decisions": (decisions, "Decisions"),
     "models": (models, "Catalogue"),
 }
 """By id: what draws the panel, and its name in the navigation."""
 _COLUMNS = (
-    (("cost", "requests", "latency", "graph"), ("models-used", "providers", "budgets", "keys")),
-    (("configuration",), ("registry",)),
-    (("rollout",),),
+    ("cost", "requests", "latency", "graph", "configuration", "rollout"),
+    ("models-used", "providers", "budgets", "keys", "registry"),
 )
 """What stands beside each other where there is room, and below each other where there is not."""
 
@@ -46,8 +46,18 @@ def panels(status: Status) -> dict[str, Html]:
 
 
 def render(status: Status) -> Html:
-    """The whole page."""
+    """The page as it is first sent: small, for the feed or WHOLE tells what is folded."""
+    return folded(_page(status, panels(status), SCRIPT), WHOLE)
+
+
+def render_whole(status: Status) -> Html:
+    """The page with nothing folded. It stands still: to read without a script, to print."""
     found = panels(status)
+    newest = decisions(status, MAX_DECISIONS)
+    return unfolded(_page(status, found if newest is None else {**found, "decisions": newest}))
+
+
+def _page(status: Status, found: dict[str, Html], script: str | None = None) -> Html:
     links = [tag("li", tag("a", name, href=f"#{ident}")) for ident, (_, name) in _PANELS.items() if ident in found]
     return document(
         _title(status),
@@ -57,19 +67,16 @@ def render(status: Status) -> Html:
         tag("main", _arranged(found)),
         _footer(status),
         kind="status",
-        script=SCRIPT,
+        script=script,
     )
 
 
 def _arranged(found: dict[str, Html]) -> list[Html]:
     """The panels in columns, and above and below them those that take the whole width."""
-    rows = []
-    for sides in _COLUMNS:
-        columns = [[found[ident] for ident in idents if ident in found] for idents in sides]
-        shown = [tag("div", column, class_="column") for column in columns if column]
-        rows.append(tag("div", shown, class_="columns" if len(shown) > 1 else None))
+    columns = [[found[ident] for ident in idents if ident in found] for idents in _COLUMNS]
+    beside = tag("div", [tag("div", column, class_="column") for column in columns], class_="columns")
     whole = [found[ident] for ident in ("decisions", "models") if ident in found]
-    return [found["banners"], found["overview"], *rows, *whole]
+    return [found["banners"], found["overview"], beside, *whole]
 
 
 def render_catalogue(status: Status) -> Html:
@@ -101,6 +108,7 @@ def _header(status: Status) -> Html:
 
 def _footer(status: Status) -> Html:
     links = [
+        ("all of it", WHOLE),
         ("status.json", "/status.json"),
         ("API reference", "/docs"),
         ("all models", CATALOGUE),

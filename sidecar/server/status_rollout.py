@@ -3,7 +3,10 @@
 from .page import Child, Column, Html, join, table, tag
 from .state import Running
 from .status_data import CanaryStatus, DisagreementStatus, RolloutStatus, ShadowStatus, Status
-from .status_words import facts, section
+from .status_words import facts, more, section
+
+_AT_ONCE = 4
+"""Disagreements that are not folded."""
 
 
 def gather_rollout(running: Running) -> RolloutStatus | None:
@@ -50,14 +53,21 @@ def rollout(status: Status) -> Html | None:
             counts += f", {shadow.dropped:,} dropped, {shadow.unwritten:,} not written"
         rows.append(("Shadow", join(_policy(shadow.policy), f" judges {shadow.sample:g} % of requests: {counts}")))
     newest = [] if shadow is None else shadow.newest
-    columns = [Column("Request"), Column("Decided"), Column("The shadow says")]
-    cells = [[tag("code", one.request), one.decided, one.shadow] for one in newest]
     return section(
         "rollout",
         "Policies on trial",
         facts(rows),
-        table("The last requests that the shadow decides differently", columns, cells) if cells else None,
+        join(tag("h3", "The shadow decides differently"), _differing("The last", newest[:_AT_ONCE]))
+        if newest
+        else None,
+        more("differing", "Requests before", _differing("Earlier", newest[_AT_ONCE:])) if newest[_AT_ONCE:] else None,
     )
+
+
+def _differing(caption: str, found: list[DisagreementStatus]) -> Html:
+    columns = [Column("Request"), Column("Decided"), Column("The shadow says")]
+    cells: list[list[Child]] = [[tag("code", one.request), one.decided, one.shadow] for one in found]
+    return table(f"{caption} requests that the shadow decides differently", columns, cells, hidden=True)
 
 
 def _policy(hash: str | None) -> Html:

@@ -13,6 +13,7 @@ from ..call import Call
 from ..chat import Failure, FailureKind, Part, Problem, Usage, body_fields
 from ..registry.index import Model
 from ..registry.price import NANO, PriceList, usd
+from ..spec import in_words
 from ..stores.base import Accounts
 from ..stores.budgets import Account, Hold, Terms
 from ..stores.ledger import Row
@@ -149,8 +150,11 @@ class CallPurse:
         left = max(0, terms.limit - sum(entry.account.standing(self._call.now)))
         message = (
             f"The budget `{terms.name}` has {usd(left)} USD left of {usd(terms.limit)}, and this request may cost "
-            f"{usd(nano)}. Try again in {wait:.3g} s, or with a smaller max_tokens."
         )
+        if nano > terms.limit:  # waiting will not help
+            message += f"{usd(nano)}, more than all of it. Set a smaller max_tokens."
+        else:
+            message += f"{usd(nano)}. Try again in {in_words(wait)}, or with a smaller max_tokens."
         return Failure(FailureKind.OVER_BUDGET, message, retry_after=wait)
 
     def _row(self, model: Model, attempt: int, hold: Hold) -> Row:
@@ -165,7 +169,8 @@ class CallPurse:
 def used_up(entry: Entry, now: float) -> Problem:
     """What a caller is told when nothing at all is left."""
     wait = entry.account.wait(1, entry.terms.limit, now)
-    message = f"The budget `{entry.terms.name}` of {usd(entry.terms.limit)} USD is used up. Try again in {wait:.3g} s."
+    limit = usd(entry.terms.limit)
+    message = f"The budget `{entry.terms.name}` of {limit} USD is used up. Try again in {in_words(wait)}."
     return _problem(Failure(FailureKind.OVER_BUDGET, message, retry_after=wait))
 
 

@@ -141,10 +141,10 @@ class _Check(Struct, frozen=True):
         """What this call takes."""
         return amount(self.what, call.features, self.limit)
 
-    def told(self, left: Left, model: Model | None = None) -> str:
+    def told(self, call: Call, left: Left, model: Model | None = None) -> str:
         """The text for a caller who is over it."""
         whose = self.whose if model is None else self.whose.format(model=model.id, provider=model.provider)
-        return reached(whose, self.what, (self.limit, self.period), left.wait)
+        return reached(whose, self.what, (self.limit, self.period), self.amount(call), left.wait)
 
 
 class _Attempts:
@@ -173,7 +173,7 @@ class _Attempts:
             if left.wait:
                 for other, held, _ in taken:
                     counters.adjust(other, -held, now)
-                return Failure(FailureKind.OVER_LIMIT, check.told(left, model), retry_after=left.wait)
+                return Failure(FailureKind.OVER_LIMIT, check.told(call, left, model), retry_after=left.wait)
             taken.append((counter, wanted, check.what))
         self._taken[attempt] = (now, taken)
         return None
@@ -201,7 +201,7 @@ def _take(call: Call, checks: Sequence[_Check]) -> bool:
         left = counters.take(counter, check.limit, check.period, wanted, now)
         show(call, check.what, left)
         if left.wait:
-            call.refusal = refusal(check.told(left), left.wait)
+            call.refusal = refusal(check.told(call, left), left.wait)
             for other, held, _ in taken:
                 counters.adjust(other, -held, now)
             return False
@@ -219,7 +219,7 @@ def _usable(call: Call, checks: Sequence[_Check]) -> bool:
     for model in call.chain if may_drop else call.chain[:1]:
         check, left = max((_peek(call, check, model) for check in checks), key=lambda found: found[1].wait)
         if left.wait:
-            full.append((left.wait, check.told(left, model), check, left))
+            full.append((left.wait, check.told(call, left, model), check, left))
             call.dropped.append((model.id, f"over its limit of {check.limit} {check.what}"))
         else:
             usable.append(model)

@@ -71,7 +71,7 @@ class RateLimit(StageSpec, frozen=True, tag="rate_limit"):
                 show(call, what, quota)
                 if quota.wait:
                     whose = "this address" if by_ip else "this key"
-                    call.refusal = refusal(reached(whose, what, (limit, period), quota.wait), quota.wait)
+                    call.refusal = refusal(reached(whose, what, (limit, period), taken, quota.wait), quota.wait)
                     _give_back(call)
                     return "limited"
                 charged.append((counter, taken, what))

@@ -7,6 +7,7 @@ from msgspec import Meta
 from ..call import Call
 from ..chat import Problem as Refusal
 from ..features import Features
+from ..spec import in_words
 from ..stores.base import Quota
 
 Rate = Annotated[
@@ -22,6 +23,7 @@ OUTPUT_GUESS = 256
 """Output tokens of a choice that are taken beforehand when the caller sets no limit."""
 
 _PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_UNITS = {length: unit for unit, length in _PERIODS.items()}
 _WINDOWS = {1.0: "a second", 60.0: "a minute", 3600.0: "an hour", 86400.0: "a day"}
 
 
@@ -29,6 +31,11 @@ def parse(rate: str) -> tuple[int, float]:
     """How many, and in how many seconds: ``parse("60/m") == (60, 60.0)``."""
     count, unit = rate.split("/")
     return int(count), _PERIODS[unit]
+
+
+def written(count: int, period: float) -> str:
+    """The same the other way round: ``written(60, 60.0) == "60/m"``."""
+    return f"{count}/{_UNITS[period]}"
 
 
 def amount(what: str, features: Features, limit: int) -> int:
@@ -49,12 +56,15 @@ def show(call: Call, what: str, quota: Quota) -> None:
         call.quotas[what] = quota
 
 
-def reached(whose: str, what: str, rate: tuple[int, float], wait: float) -> str:
-    """The text for a caller who is over a limit."""
+def reached(whose: str, what: str, rate: tuple[int, float], wanted: int, wait: float) -> str:
+    """The text for a caller who is over a limit; for who wants more than all of it waiting is no help."""
     limit, period = rate
     window = _WINDOWS.get(period) or f"in {period:g} s"
     noun = what if limit != 1 else what[:-1]
-    return f"Rate limit reached for {whose}: {limit} {noun} {window}. Try again in {max(wait, 0.001):.3g} s."
+    said = f"Rate limit reached for {whose}: {limit} {noun} {window}."
+    if wanted > limit:
+        return f"{said} This request may use {wanted}: send less, or set a smaller max_tokens."
+    return f"{said} Try again in {in_words(wait)}."
 
 
 def refusal(message: str, wait: float) -> Refusal:

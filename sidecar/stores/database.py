@@ -4,8 +4,10 @@ The ledger, the gateway keys, the vault and the roll-ups are tables of one SQLit
 there is to keep.
 """
 
+import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -22,7 +24,7 @@ def counted(table: str) -> str:
     )
 
 
-MIGRATIONS = (
+MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
     """
     CREATE TABLE request_logs (
         id INTEGER PRIMARY KEY,
@@ -99,7 +101,7 @@ MIGRATIONS = (
         PRIMARY KEY (budget, subject, minute)
     ) WITHOUT ROWID;
     """,
-    rollups.MIGRATION,
+    rollups.make,
     """
     CREATE TABLE decisions (id INTEGER PRIMARY KEY, request_id TEXT NOT NULL UNIQUE, data BLOB NOT NULL);
     """,
@@ -118,12 +120,27 @@ MIGRATIONS = (
     ALTER TABLE request_logs ADD COLUMN features BLOB;
     CREATE TABLE fingerprint_key (id INTEGER PRIMARY KEY CHECK (id = 1), key BLOB NOT NULL);
     """,
+    # By time first: what a start reads and forgets are ranges, and what is written goes to one place.
+    """
+    ALTER TABLE budget_spend RENAME TO spend_by_budget;
+    CREATE TABLE budget_spend (
+        minute INTEGER NOT NULL, budget TEXT NOT NULL, subject TEXT NOT NULL, nano INTEGER NOT NULL,
+        PRIMARY KEY (minute, budget, subject)
+    ) WITHOUT ROWID;
+    INSERT INTO budget_spend SELECT minute, budget, subject, nano FROM spend_by_budget ORDER BY 1, 2, 3;
+    DROP TABLE spend_by_budget;
+    """,
+    rollups.sum_days,
 )
-"""Numbered by place; `PRAGMA user_version` says how many a file has had."""
+"""Statements, or what executes them; numbered by place. `PRAGMA user_version` says how many a file has had."""
 
 
 def open_database(path: Path) -> Database:
-    """A connection: WAL, so that reading and writing do not wait for each other. Raises sqlite3.Error."""
+    """A connection: WAL, so that reading and writing do not wait for each other. A file that is not there is made, for
+    its owner alone: it holds hashes of keys, the key of fingerprints, and prompts where they are kept. Raises
+    sqlite3.Error."""
+    with suppress(OSError):  # it is there, or SQLite will say why not
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     db = Database(sqlite3.connect(path, timeout=5, check_same_thread=False))
     db.enable_wal()
     db.execute("PRAGMA synchronous = NORMAL")
@@ -140,12 +157,19 @@ def migrate(path: Path) -> None:
         if _version(conn, path) < len(MIGRATIONS):
             with conn:
                 conn.execute("BEGIN IMMEDIATE")
-                for script in MIGRATIONS[_version(conn, path) :]:
-                    for statement in _statements(script):
-                        conn.execute(statement)
+                for step in MIGRATIONS[_version(conn, path) :]:
+                    _take(step, conn)
                 conn.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
     finally:
         conn.close()
+
+
+def _take(step: str | Callable[[sqlite3.Connection], None], conn: sqlite3.Connection) -> None:
+    if callable(step):
+        step(conn)
+    else:
+        for statement in _statements(step):
+            conn.execute(statement)
 
 
 def _version(conn: sqlite3.Connection, path: Path) -> int:

@@ -9,20 +9,19 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from .database import open_database
-from .rollups import BOUNDS, BUCKETS, HOUR, SUMS
+from .rollups import BOUNDS, BUCKETS, DAY, DAYS, HOUR, SUMS
 
 By = Literal["model", "provider", "tenant", "tier", "key", "day", "hour"]
 MAX_GROUPS = 1000
 """Groups of one answer: the largest, or of times the newest."""
 
-_DAY = 24
 _GROUP: Mapping[By, tuple[str, str]] = {
     "model": ("model", "name"),
     "provider": ("model", "provider"),
     "tenant": ("tenant", "name"),
     "tier": ("tier", "name"),
     "key": ("key", "name"),
-    "day": ("model", f"hour / {_DAY} * {_DAY * HOUR}"),
+    "day": ("model", f"hour / {DAY} * {DAY * HOUR}"),
     "hour": ("model", f"hour * {HOUR}"),
 }
 """By what -> the kind of roll-ups that tells it, and the name in SQL."""
@@ -38,9 +37,10 @@ _TOTALS = f"""
     FROM rollups WHERE kind = 'model' AND hour >= ?"""  # noqa: S608
 
 
+_PART = "SELECT * FROM rollups WHERE kind = ? AND hour >= ? AND hour < ?"
 _COSTS = f"""
-    SELECT hour / {_DAY} * {_DAY * HOUR}, name, sum(cost_nano) FROM rollups
-    WHERE kind = 'model' AND hour >= ? AND name != '' GROUP BY 1, 2"""  # noqa: S608
+    SELECT hour * {HOUR}, name, sum(cost_nano) FROM rollups
+    WHERE kind = '{DAYS["model"]}' AND hour >= ? AND name != '' GROUP BY 1, 2"""  # noqa: S608
 
 
 class Group(Struct, frozen=True):
@@ -64,15 +64,25 @@ def whole_hours(since: float, until: float) -> tuple[int, int]:
 def groups(path: Path, since: int, until: int, by: By) -> list[Group]:
     """Sums of the hours from `since` to before `until`, by name. Raises sqlite3.Error."""
     kind, name = _GROUP[by]
-    query = f"SELECT {name}, priced, {_ADDED} FROM rollups WHERE kind = ? AND hour >= ? AND hour < ? GROUP BY 1, 2"  # noqa: S608
+    parts = [(kind, since // HOUR, until // HOUR)] if by == "hour" else _parts(kind, since // HOUR, until // HOUR)
+    source = " UNION ALL ".join([_PART] * len(parts))
+    query = f"SELECT {name}, priced, {_ADDED} FROM ({source}) GROUP BY 1, 2"  # noqa: S608
     with closing(open_database(path).conn) as db:
-        rows = db.execute(query, [kind, since // HOUR, until // HOUR]).fetchall()
+        rows = db.execute(query, [value for part in parts for value in part]).fetchall()
     end = 2 + len(SUMS)
     return [Group(row[0], row[1], dict(zip(SUMS, row[2:end], strict=True)), row[end:]) for row in rows]
 
 
+def _parts(kind: str, since: int, until: int) -> list[tuple[str, int, int]]:
+    """The roll-ups of these hours: of the whole days in them by day, of what is before and after by hour."""
+    first, last = -(-since // DAY) * DAY, until // DAY * DAY
+    if first >= last:
+        return [(kind, since, until)]
+    return [(kind, since, first), (DAYS[kind], first, last), (kind, last, until)]
+
+
 def daily_costs(path: Path, since: int) -> list[tuple[int, str, int]]:
-    """(Unix time of a day's beginning, model, nano-USD) from a time on. Raises sqlite3.Error."""
+    """(Unix time of a day's beginning, model, nano-USD) from a day's beginning on. Raises sqlite3.Error."""
     with closing(open_database(path).conn) as db:
         return db.execute(_COSTS, [since // HOUR]).fetchall()
 

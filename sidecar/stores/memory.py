@@ -1,7 +1,7 @@
 """Stores of one process: counters, exact cache, gateway keys. Bounded; touched only on the event loop."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from msgspec.structs import replace
 
@@ -164,6 +164,7 @@ class MemoryKeys:
     def __init__(self, declared: Mapping[bytes, Principal] | None = None) -> None:
         self._declared = declared or {}
         self._stored: Mapping[bytes, Principal] = {}
+        self._admins: Collection[bytes] = ()
         self._keys = self._declared
 
     def __len__(self) -> int:
@@ -186,9 +187,10 @@ class MemoryKeys:
         """Whether the policy has a key with this name."""
         return any(principal.key == name for principal in self._declared.values())
 
-    def declare(self, keys: Mapping[bytes, Principal]) -> None:
-        """The policy's keys from now on."""
-        self._declared = keys
+    def declare(self, keys: Mapping[bytes, Principal], admins: Collection[bytes] = ()) -> None:
+        """The policy's keys from now on; and the digests of admin keys, which open no model: not even when `sidecar
+        keys create` made one, and it is in the database."""
+        self._declared, self._admins = keys, admins
         self._merge()
 
     def store(self, keys: Mapping[bytes, Principal]) -> None:
@@ -201,7 +203,8 @@ class MemoryKeys:
             digest: stricter(self._declared[digest], self._stored[digest])
             for digest in self._declared.keys() & self._stored.keys()
         }
-        self._keys = {**self._stored, **self._declared, **both}
+        merged = {**self._stored, **self._declared, **both}
+        self._keys = {digest: holder for digest, holder in merged.items() if digest not in self._admins}
 
 
 def stricter(declared: Principal, stored: Principal) -> Principal:

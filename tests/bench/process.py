@@ -109,6 +109,15 @@ class Server:
                 user, system = user + int(fields[11]), system + int(fields[12])
         return user / _TICKS, system / _TICKS
 
+    def read(self) -> int:
+        """Bytes that all its processes have had the kernel fetch from disk so far."""
+        fetched = 0
+        for pid in self.pids():
+            with contextlib.suppress(OSError):
+                lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+                fetched += int(next(line for line in lines if line.startswith("read_bytes:")).split()[1])
+        return fetched
+
     def memory(self) -> Memory:
         pss = rss = count = 0
         for pid in self.pids():

@@ -137,6 +137,10 @@ class Bench:
         """Let a frozen server go on."""
         self._servers[name].resume()
 
+    def read(self, name: str) -> float:
+        """Megabytes that a server has read from disk so far."""
+        return self._servers[name].read() / 1e6
+
     @property
     def upstream(self) -> int:
         """The port of the fake provider."""

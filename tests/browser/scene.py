@@ -1,4 +1,5 @@
-"""A gateway that has been in use for two weeks, in front of the emulator: the shipped policies, a budget, keys.
+"""A gateway that has been in use for two weeks, in front of the emulator: the shipped policies, others on trial, a
+budget, keys.
 
 What happened before today is written to the ledger as rows with the times of then; what happened just now is real
 traffic: answers, cache hits, an explained request, a fallback from a model that fails, refusals.
@@ -48,6 +49,11 @@ SCRIPT = {
     "kind": "emulator",
     "replies": [{"match": {"contains": "overloaded"}, "status": 503, "error": "overloaded"}],
 }
+ROLLOUT = """\
+rollout:
+  shadow: {policies: [policies-next]}
+  canary: {policies: [policies-next], percent: 1, when: 'tenant == "data"'}
+"""
 _PAST = (
     ("simple", "gpt-5-nano", "openai", 40, 500),
     ("simple", "llama3.2:3b", "ollama", 25, 800),
@@ -159,7 +165,17 @@ def _configuration(folder: Path) -> Path:
     )
     (folder / "policies" / "authenticate.yaml").write_text(f"kind: authenticate\nanonymous: never\nkeys:\n{keys}")
     (folder / "policies" / "budget.yaml").write_text(BUDGET)
+    _on_trial(folder)
     return entry
+
+
+def _on_trial(folder: Path) -> None:
+    """The same policies with simple questions sent to better models, beside those in use."""
+    shutil.copytree(folder / "policies", folder / "policies-next")
+    score = folder / "policies-next" / "score.yaml"
+    score.write_text(score.read_text().replace("max_quality: 45", "min_quality: 52"))
+    with (folder / "gateway.yaml").open("a") as entry:
+        entry.write(ROLLOUT)
 
 
 def _kept(path: Path) -> None:

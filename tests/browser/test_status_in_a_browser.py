@@ -15,9 +15,10 @@ from browser.scene import lived_in, say
 
 PANELS = {
     *("state", "overview", "cost", "requests", "latency", "graph", "models-used", "providers", "budgets", "keys"),
-    *("configuration", "registry", "decisions", "models"),
+    *("configuration", "registry", "rollout", "decisions", "models"),
 }
 FILLED = (
+    "The shadow says",
     *("gpt-5.5", "claude-sonnet-5", "ask the provider", "from cache", "web-app", "contractor", "revoked"),
     *(
         "everybody",

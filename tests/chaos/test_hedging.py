@@ -105,6 +105,27 @@ async def test_a_rival_that_fails_leaves_the_first_its_time() -> None:
 
 
 @lasting(60)
+async def test_a_rival_that_may_not_be_asked_leaves_the_first_its_time() -> None:
+    """Also where the policy ends calls for a limit: it is the rival's, and the first is running."""
+    quota = "kind: quota\nlimits: [{per: model, requests: 3/h}]\n"
+    async with providers(one=answers(first=0.3), two=answers()) as (one, two):
+        policy = SOON + "failures: {over_limit: fail}\n---\n" + quota
+        async with serving(chain([one, two], policy)) as (served, callers):
+            assert [(await callers.ask("m2")).status for _ in range(3)] == [200, 200, 200]
+            assert (await callers.ask("m2")).code == "rate_limit_exceeded"
+            for stream in (False, True):
+                got = await callers.ask(stream=stream)
+                assert (got.status, got.whole, got.model) == (200, True, "m1"), got.text
+                assert await books(served, got.headers["x-request-id"], 2) == [
+                    (1, "m1", "answered", None, 0), (2, "m2", "failed", "over_limit", 0),
+                ]  # fmt: skip
+            # Nothing is left of the first one's own limit after this: then the call ends, as the policy wants it.
+            assert (await callers.ask()).whole
+            assert (await callers.ask()).code == "rate_limit_exceeded"
+            assert two.asked == 3
+
+
+@lasting(60)
 async def test_when_both_fail_the_chain_goes_on() -> None:
     gate = asyncio.Event()
 

@@ -64,7 +64,7 @@ async def _outcome(callers: Callers, wanted: str) -> bool:
         return bool((await response.json())["configuration"]["outcome"] == wanted)
 
 
-@lasting(150)
+@lasting(300)
 async def test_a_hundred_reloads_fail_no_request(tmp_path: Path) -> None:
     # Streams last longer than an edit takes to be seen: many begin under one policy and end under another.
     async with providers(up=answers(words=6, pause=0.05)) as ups:

@@ -132,12 +132,25 @@ def test_explain_a_request(sidecar, here: Path) -> None:  # type: ignore[no-unty
     assert ran.code == 0 and "=> execute" in ran.out and ran.out.endswith("chain     mine\n")
     assert ran.err == "note: no provider has a key here; explained as if all had one\n"
     body = json.dumps({"model": "auto:speed", "messages": [{"role": "user", "content": "hello"}]}).encode()
-    for arguments, stdin in ((["-"], body), (["body.json"], b"")):
+    for arguments, stdin in ((["-"], body), (["body.json"], b""), ([body.decode()], b"")):
         (here / "body.json").write_bytes(body)
         ran = sidecar("explain", *arguments, "--format", "json", "--header", "X-Sidecar-Task=title", stdin=stdin)
         data = json.loads(ran.out)
         assert ran.code == 0 and (data["end"], data["model"], data["strategy"]) == ("execute", "mine", "speed")
         assert data["features"]["task"] == "title" and data["chain"] == ["mine"]
+
+
+def test_a_prompt_may_be_long_and_json_may_be_wrong(sidecar, here: Path) -> None:  # type: ignore[no-untyped-def]
+    assert "=> execute" in sidecar("explain", "hello " * 1000).out
+    wrong = sidecar("explain", '{"model": ')
+    assert (wrong.code, wrong.out) == (2, "") and "not JSON" in wrong.err
+
+
+@pytest.mark.parametrize("verb", ["run", "demo", "emulate"])
+@pytest.mark.parametrize("port", ["65536", "-1", "9" * 30, "x"])
+def test_a_port_that_is_none_is_said(sidecar, here: Path, verb: str, port: str) -> None:  # type: ignore[no-untyped-def]
+    ran = sidecar(verb, f"--port={port}")
+    assert ran.code == 2 and f"`{port}` is not a port: 0 to 65535" in ran.err
 
 
 def test_explain_a_refusal(sidecar, here: Path) -> None:  # type: ignore[no-untyped-def]

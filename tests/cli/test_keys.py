@@ -36,7 +36,7 @@ def test_a_key_from_its_making_to_its_end(sidecar, here: Path) -> None:  # type:
         ["mine"],
         ["cost", "speed"],
     )
-    assert row["limits"] == [["requests", 60, 60.0], ["tokens", 100000, 86400.0]]
+    assert row["limits"] == [{"requests": "60/m"}, {"tokens": "100000/d"}]
     assert (row["state"], row["revoked"], row["tenant"]) == ("active", None, "acme")
     (here / "policies" / "keys.yaml").write_text("kind: keys\nkeys:\n" + made.err.partition("\n\n")[2])
     assert sidecar("validate").code == 0
@@ -143,3 +143,12 @@ def test_a_name_nobody_has_and_a_file_that_is_no_database(sidecar, here: Path) -
     for what in (["list"], ["create", "x"], ["revoke", "x"]):
         ran = sidecar("keys", *what, "--database", "text.db")
         assert (ran.code, ran.out) == (2, "") and "cannot be used" in ran.err
+
+
+def test_what_a_policy_is_warned_of_is_not_told_to_who_asks_for_keys(sidecar, here: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    (here / "policies" / "old.yaml").write_text("# kind: cache\n")
+    assert "warning[empty-file]" in sidecar("models").err
+    assert sidecar("keys", "create", "app").err.startswith("shown once")
+    assert sidecar("keys", "list").err == ""
+    (here / "policies" / "old.yaml").write_text("kind: cahce\n")
+    assert "error[unknown-kind]" in sidecar("keys", "list").err, "a fault is told: keys of git are not seen through it"

@@ -188,7 +188,7 @@ def test_what_cannot_be_read_is_told_in_one_line() -> None:
             ran = top("--url", url)
             assert ran.returncode == 1 and told in ran.stderr and ran.stderr.count("\n") == 1, ran.stderr
     with answering(401, b"{}") as url:
-        assert "this key may not" in top("--url", url, SIDECAR_KEY="gw_key").stderr
+        assert "this key may not" in top("--url", url, SIDECAR_ADMIN_KEY="gw_key").stderr
 
 
 EMPTY = Status(

@@ -41,8 +41,9 @@ retry_budget: {share: 100, per_second: 1000}
 breaker: {failures: 1000, error_rate: 100, requests: 100000, slow_factor: 0}
 """
 PATIENT = {"connect": "5s", "first_token": "10s", "idle": "10s", "total": "30s"}
-HASTY = {"connect": "500ms", "first_token": "2s", "idle": "1s", "total": "10s"}
-"""Only where a case waits for its end: on a busy machine any answer may take a second."""
+HASTY = {"connect": "500ms", "first_token": "2s", "idle": "1s", "total": "20s"}
+"""Only where a case waits for its end: on a busy machine any answer may take a second. `total` is longer than a whole
+answer may take, five times `first_token`."""
 
 
 @dataclass

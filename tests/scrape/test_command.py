@@ -1,5 +1,6 @@
 """`sidecar scrape`: a saved page in, rows out, nothing written."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.cli import main
+from sidecar.scrape.page import MAX_BYTES
 
 from .test_vocabulary import MARKDOWN, PAGE
 
@@ -27,6 +29,20 @@ def test_rows_are_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(out)[0] == {"id": "acme-1", "input": 1.5, "output": 6.0, "context": 200_000}
     assert err == ""
     assert {path.name for path in here.rglob("*")} == {"scrapers", "acme.yaml", "page.md"}
+
+
+def test_a_page_that_was_saved_as_gzip_is_unpacked(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    packed, page = gzip.compress(PAGE.encode()), here / "page.md.gz"
+    page.write_bytes(packed)
+    assert main(["scrape", "acme", "--from", "page.md.gz"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["id"] == "acme-1"
+    for bad in (packed[:-12], packed[:20] + b"\xff" * 9 + packed[29:], b"\x1f\x8b"):
+        page.write_bytes(bad)
+        assert main(["scrape", "acme", "--from", "page.md.gz"]) == 2
+        assert "page.md.gz: a gzip file that is broken: " in capsys.readouterr().err
+    page.write_bytes(gzip.compress(bytes(MAX_BYTES + 1)))
+    assert main(["scrape", "acme", "--from", "page.md.gz"]) == 2
+    assert "larger than 16 MiB" in capsys.readouterr().err
 
 
 def test_rows_are_a_table_for_people(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,18 +6,21 @@ import hmac
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import httpx
 import pytest
 from admin import ADMIN, AUTHENTICATE, CALLER, ENVIRON, KEYS, SIGNING, api, caller_token, governed, problem
 from gateway import Served, gateway, threaded
-from house import CHAT, HELLO, config, looped, upstream
+from house import CHAT, HELLO, config, eventually, looped, upstream
 from identity.issuers import RSA, confused, part, pem
 
 from sidecar.identity.admins import AdminTokens
+from sidecar.identity.keys import digest, generate
 from sidecar.server.docs_openapi import openapi
 from sidecar.server.state import RefusedError
+from sidecar.stores.keys import KeyTable, StoredKey
 
 ROUTES = [
     (method.upper(), path, operation["x-role"])
@@ -226,6 +229,24 @@ def test_a_key_that_cannot_guard_anything_is_refused_at_the_start(environ: dict[
     test()
 
 
+@looped
+async def test_an_admin_key_that_was_made_as_a_gateway_key_opens_no_model() -> None:
+    """`SIDECAR_ADMIN_KEY=$(sidecar keys create admin)`: the key is in the database as well."""
+    ask = {"model": "m1", "messages": HELLO}
+    async with governed() as served, api(served, KEYS["operator"]) as http:
+        with closing(KeyTable(served.database)) as table:
+            for name, text in (("admin", KEYS["operator"]), ("app-2", other := generate())):
+                table.add(StoredKey(name=name, hash=digest(text).hex(), prefix=text[:8], created=1.0))
+        headers = {"authorization": f"Bearer {other}"}
+
+        async def heard() -> bool:
+            return (await http.post(CHAT, json=ask, headers=headers)).status_code == 200
+
+        await eventually(heard)
+        assert (await http.post(CHAT, json=ask)).json()["error"]["code"] == "invalid_api_key"
+        assert (await http.get("/api/models")).status_code == 200
+
+
 def test_a_secret_is_never_shown(http: httpx.Client, served: Served) -> None:
     shown = []
     for method, path, _ in ROUTES:
@@ -237,5 +258,5 @@ def test_a_secret_is_never_shown(http: httpx.Client, served: Served) -> None:
 
 def test_what_is_not_there_is_a_problem_too(http: httpx.Client) -> None:
     problem(http.get("/api/nothing"), 404, "not-found")
-    problem(http.put("/api/models"), 405, "not-found")
+    problem(http.put("/api/models"), 405, "method")
     assert http.get("/nothing").json()["error"]

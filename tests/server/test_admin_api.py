@@ -250,7 +250,8 @@ async def test_a_reload_is_what_the_files_say_now() -> None:
         assert state["policy"].startswith(found["policy"])
         assert (await http.get("/api/admin/config")).json()["reload"]["outcome"] == "refused"
         edit(entry, "bogus: 1\n  token_ttl: 10m", "token_ttl: 11m")
-        assert (await http.post("/api/admin/reload")).json()["outcome"] == "loaded"
+        told = (await http.post("/api/admin/reload")).json()["outcome"]
+        assert told in ("loaded", "unchanged"), "the second if who watches the folder was quicker"
         shown = {"authorization": f"Bearer {KEYS['viewer']}"}
         assert (await http.post("/api/auth/token", headers=shown)).json()["expires_in"] == 660
 
@@ -310,10 +311,12 @@ async def test_the_window_of_the_status_page_begins_with_an_hour() -> None:
 @looped
 async def test_a_key_is_made_used_renewed_and_revoked() -> None:
     async with governed() as served, api(served, KEYS["operator"]) as http:
-        body = {"name": "shop", "tenant": "shop", "labels": {"team": "red"}, "limits": [{"requests": "50/m"}]}
+        limits = [{"requests": "50/m"}, {"tokens": "9000/d"}]
+        body = {"name": "shop", "tenant": "shop", "labels": {"team": "red"}, "limits": limits}
         response = await http.post("/api/keys", json=body)
         assert response.status_code == 201
         made = true(response, "/api/keys", "post")
+        assert made["entry"]["limits"] == limits, "as they are written"
         for name in ("shop", "app"):  # `app` stands in the policy
             problem(await http.post("/api/keys", json={**body, "name": name}), 409, "conflict")
         assert (await chat(http, made["key"])) == 200

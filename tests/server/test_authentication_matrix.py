@@ -146,7 +146,20 @@ MALFORMED = [
     Attempt("line feed", bearer(f"x\n{GOOD}"), "", ""),
     Attempt("the first of two is good", bearer(GOOD) + bearer(STRANGER), "invalid_header", "invalid"),
     Attempt("the last of two is good", bearer(STRANGER) + bearer(GOOD), "invalid_header", "invalid"),
-    Attempt("x-api-key is good, Authorization is not", (*bearer(STRANGER), b"x-api-key: " + GOOD.encode())),
+    *(
+        Attempt(
+            f"Authorization is {one}, x-api-key is {other}",
+            (*bearer(first), b"x-api-key: " + second.encode()),
+            "conflicting_credentials",
+            doors=doors,
+        )
+        for one, first, other, second, doors in (
+            ("good", GOOD, "not", STRANGER, EVERYWHERE),
+            ("not", STRANGER, "good", GOOD, EVERYWHERE),
+            ("good", GOOD, "good as well", FEW, EVERYWHERE),
+            ("an admin's", ADMIN, "good", GOOD, EVERYWHERE),
+        )
+    ),
     Attempt("in the query only", (b"cookie: authorization=" + GOOD.encode(),), "missing_api_key", "no-credential"),
 ]
 BASIC = (b"authorization: Basic " + base64.b64encode(b"x:" + STRANGER.encode()),)
@@ -195,6 +208,8 @@ def expected(attempt: Attempt, door: Door) -> tuple[int, str]:
         return (400 if attempt.problem == "invalid" else 401), f'"urn:sidecar:problem:{attempt.problem}"'
     if door in PAGES and STATUS.get(attempt.code) == 400:
         return 400, ""
+    if door in PAGES and attempt.code == "conflicting_credentials":
+        return 401, "only one can be meant"
     if door in PAGES:
         code = attempt.code if attempt.code == "missing_api_key" else "invalid_api_key"
         return 401, "admin key" if door[1] == "/status" else f'"code":"{code}"'
@@ -272,7 +287,10 @@ def test_who_may_come_in_does(house: House) -> None:
     callers = {"key": GOOD, "JWT": house.made["jwt"], "live": house.made["live"], "renewed": house.made["renewed"]}
     callers["batch"] = signed(claims(time.time(), iss="batch"), SECRET)
     for name, text in callers.items():
-        for lines in (bearer(text), (b"x-api-key: " + text.encode(),), (b"authorization:  bEaReR   " + text.encode(),)):
+        key_header = b"x-api-key: " + text.encode()
+        spaced = b"authorization:  bEaReR   " + text.encode()
+        mesh = b"authorization: Basic eDp5"
+        for lines in (bearer(text), (key_header,), (spaced,), (*bearer(text), key_header), (mesh, key_header)):
             for door in (*CHATS, LIST):
                 assert knock(house.thread.value.url, door, lines)[0] == 200, (name, lines, door)
     for key in (FEW, CHEAP):

@@ -29,6 +29,7 @@ PAGES = {
     "/openapi.json",
     "/status",
     "/status/models",
+    "/status/whole",
     "/status/events",
     "/status.js",
     "/favicon.svg",

@@ -316,6 +316,18 @@ async def test_an_edit_that_cannot_be_opened_is_refused_like_one_that_is_wrong(t
 
 
 @looped
+async def test_a_policy_cut_to_nothing_keeps_the_one_before_and_one_commented_out_does_not(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        before = await h.hash()
+        h.policy.write_text("")
+        assert "cache.yaml:1:1: error[empty-file]: the file is empty" in await h.refused()
+        assert await h.hash() == before
+        h.policy.write_text("# kind: cache\n")
+        await h.changed(before)
+        assert await h.metric("sidecar_config_synchronized") == 1
+
+
+@looped
 async def test_a_refused_edit_can_be_replaced_by_another_good_one(tmp_path: Path) -> None:
     async with house(tmp_path) as h:
         before = await h.hash()

@@ -108,7 +108,7 @@ def test_a_refused_reload_is_loud_and_its_text_cannot_become_markup(tmp_path: Pa
 
 def test_no_secret_is_shown_and_of_a_base_url_only_the_host(tmp_path: Path) -> None:
     async def check(gateway: Served, http: httpx.AsyncClient) -> None:
-        for path in ("/status", "/status.json"):
+        for path in ("/status", "/status/whole", "/status.json"):
             text = (await http.get(path)).text
             for secret in (KEY, PROVIDER_KEY, "password", "secret-path", "user:"):
                 assert secret not in text
@@ -226,8 +226,9 @@ def test_who_may_see_it(tmp_path: Path, anonymous: str) -> None:
 def test_a_stranger_is_told_what_is_needed(tmp_path: Path) -> None:
     async def check(gateway: Served, http: httpx.AsyncClient) -> None:
         stranger = {"host": "gateway.example"}
-        page = checked(await http.get("/status", headers=stranger))
-        assert "An admin key is needed" in page.within("h2")
+        for path in ("/status", "/status/whole"):
+            page = checked(await http.get(path, headers=stranger))
+            assert "An admin key is needed" in page.within("h2")
         error = (await http.get("/status.json", headers=stranger)).json()["error"]
         assert error["type"] == "authentication_error"
         assert error["code"] == "missing_api_key"

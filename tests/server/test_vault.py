@@ -379,6 +379,8 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert cli(tmp_path, "set", "one", stdin=ONE, key="").returncode == 2
     assert cli(tmp_path, "set", "one", stdin=" \n", key=key).returncode == 2
     assert cli(tmp_path, "set", "a b", stdin=ONE, key=key).returncode == 2
+    argument = cli(tmp_path, "set", "one", ONE, key=key)
+    assert (argument.returncode, ONE in argument.stderr) == (2, False) and "pipe it in" in argument.stderr
     assert cli(tmp_path, "set", "one", stdin=ONE, key=key).stdout == "ok: `vault:one` is in the vault\n"
     assert cli(tmp_path, "set", "one", stdin=f"{TWO}\n", key=key).stdout == "ok: `vault:one` is another now\n"
     assert cli(tmp_path, "set", "short", stdin="0123456789", key=key).returncode == 0

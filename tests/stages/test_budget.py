@@ -14,6 +14,7 @@ from sidecar.engine.explain import explain
 from sidecar.engine.trial import Asked, World
 from sidecar.graph import Graph
 from sidecar.registry.price import NANO
+from sidecar.spec import in_words
 from sidecar.stores.base import Principal, State
 from sidecar.surfaces.openai_chat import OpenAIChat
 
@@ -240,3 +241,26 @@ def test_explain_names_the_budgets_of_a_caller() -> None:
         ("all", "default", True, NANO // 2),
         ("s", "", False, NANO),
     ]
+
+
+def test_a_caller_is_told_what_helps() -> None:
+    """When to come back as a person says it; and where waiting cannot help, only what can."""
+    compiled, stores = graph(budget(DAY), "kind: fallback\nalternatives: 0\n"), state()
+    spend(ask(compiled, stores)[1], 0.999)
+    pinned = {"model": "large", "messages": request()["messages"]}
+    told = []
+    for most in (4000, 2_000_000):
+        end, call = decide(compiled, {**pinned, "max_tokens": most}, stores=stores, now=MIDDAY + 100)
+        assert end == "refuse" and call.refusal is not None and call.refusal.retry_after
+        told.append(call.refusal.message)
+    assert told[0].endswith(" Try again in 11 h 59 min, or with a smaller max_tokens.")
+    assert told[1].endswith(", more than all of it. Set a smaller max_tokens.")
+
+
+@pytest.mark.parametrize(
+    ("length", "words"),
+    [(0.0, "0.001 s"), (12.34, "12.3 s"), (119.0, "119 s"), (120.0, "2 min"), (3599.0, "60 min"), (7201.0, "2 h 1 min"),
+     (33_317.0, "9 h 16 min"), (36_000.0, "10 h"), (172_800.0, "2 days"), (1_000_000.0, "12 days")],
+)  # fmt: skip
+def test_a_length_of_time_in_words(length: float, words: str) -> None:
+    assert in_words(length) == words

@@ -55,6 +55,15 @@ def test_a_tenant_is_counted_over_all_its_keys() -> None:
     assert problem.retry_after == pytest.approx(60, abs=2)
 
 
+@pytest.mark.parametrize("per", ["tenant", "model"])
+def test_who_wants_more_than_all_of_a_limit_is_not_told_to_wait(per: str) -> None:
+    compiled = quotas(f"per: {per}, tokens: 500/m")
+    problem = ask(compiled, state(compiled), KEY, request(max_tokens=600)).refusal
+    assert problem is not None and problem.retry_after
+    said = problem.message.partition(": 500 tokens a minute. ")[2]
+    assert said.startswith("This request may use 6") and said.endswith("set a smaller max_tokens.")
+
+
 def test_who_lacks_a_label_is_counted_with_all_who_lack_it() -> None:
     compiled = quotas("per: labels.team, requests: 1/m")
     stores = state(compiled)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from house import looped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from sqlite_utils import Database
 
+from sidecar.stores import database
 from sidecar.stores.budgets import Account, Accounts, Hold, Terms, Window, calendar, rolling
 from sidecar.stores.database import MIGRATIONS
 from sidecar.stores.journal import read
@@ -232,11 +231,12 @@ async def test_a_settled_attempt_is_the_one_that_counts_when_both_are_in_the_jou
 
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
-def test_a_ledger_of_an_earlier_version_goes_on(tmp_path: Path, version: int) -> None:
+def test_a_ledger_of_an_earlier_version_goes_on(tmp_path: Path, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "ledger.db"
-    old = Database(sqlite3.connect(path))
-    for number, script in enumerate(MIGRATIONS[:version], 1):
-        old.conn.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+    with monkeypatch.context() as older:
+        older.setattr(database, "MIGRATIONS", MIGRATIONS[:version])
+        database.migrate(path)
+    old = database.open_database(path)
     values = {"ts": NOON, "request_id": "req_old", "attempt": 1, "outcome": "answered", "surface": "chat"}
     values |= {"requested_model": "m", "tenant": "t", "key_name": "k", "stream": 0, "cache": "miss", "cost_nano": 5}
     values |= dict.fromkeys(("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"), 1)

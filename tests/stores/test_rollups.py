@@ -4,7 +4,9 @@ import asyncio
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise, repeat
+from math import inf
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,14 +19,16 @@ from sidecar.stores import database, rollups
 from sidecar.stores.database import MIGRATIONS, migrate
 from sidecar.stores.figures import By, groups, percentile, whole_hours
 from sidecar.stores.ledger import Row
-from sidecar.stores.rollups import BOUNDS, BUCKETS, HOUR, MAX_TOKENS, OTHER, SUMS
+from sidecar.stores.rollups import BOUNDS, BUCKETS, HOUR, MAX_NANO, MAX_TOKENS, OTHER
 from sidecar.stores.sqlite import SQLiteLedger
 
 TOKENS = st.one_of(st.integers(0, 5000), st.integers(-5, 2**70))
+HOURS = st.sampled_from([0, 1, 22, 23, 24, 25, 47, 48, 49, 71, 72, 73])
+"""About the ends of days."""
 ROWS = st.lists(
     st.fixed_dictionaries(
         {
-            "ts": st.floats(0, 5 * HOUR),
+            "ts": st.builds(lambda hour, rest: hour * HOUR + rest, HOURS, st.floats(0, HOUR, exclude_max=True)),
             "attempt": st.integers(0, 3),
             "tenant": st.sampled_from(["a", "b", "c"]),
             "key_name": st.sampled_from(["", "k", "l"]),
@@ -54,13 +58,46 @@ def table(path: Path) -> list[tuple[Any, ...]]:
     return found
 
 
-def summed(path: Path) -> list[tuple[Any, ...]]:
-    """The table as the migration makes it of the rows."""
+def remade(path: Path) -> list[tuple[Any, ...]]:
+    """The table as an upgrade makes it of the rows."""
     with sqlite3.connect(path) as db:
         db.execute("DROP TABLE rollups")
-        db.executescript(rollups.MIGRATION)
+        rollups.make(db)
     db.close()
     return table(path)
+
+
+def sums(one: Row) -> list[int]:
+    """What a row adds to each group that it is in, said plainly."""
+    tried, first = one.attempt > 0, one.attempt <= 1
+    tokens = (one.input_tokens, one.output_tokens, one.cached_tokens, one.cache_write_tokens, one.reasoning_tokens)
+    latency = round(one.latency_ms * 1000)
+    buckets = [low <= one.latency_ms < high for low, high in pairwise((0, *BOUNDS, inf))]
+    hit = one.cache in ("hit", "semantic-hit")
+    return [
+        *(first, tried, one.failure is not None, first and hit, first and (hit or one.cache == "miss")),
+        *(min(max(count, 0), MAX_TOKENS) for count in tokens),
+        min(max(one.cost_nano or 0, 0), MAX_NANO),
+        *((latency, 0) if tried else (0, latency)),
+        *(one.first_token_ms is not None, round((one.first_token_ms or 0) * 1000)),
+        *(found and tried for found in buckets),
+    ]
+
+
+def expected(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
+    """The table, from the rows themselves."""
+    found: dict[tuple[Any, ...], list[int]] = {}
+    for one in rows:
+        names = {"model": one.model, "tier": one.tier, "tenant": one.tenant, "key": one.key_name}
+        for kind, name in names.items():
+            provider = one.provider or "" if kind == "model" else ""
+            hour, priced = int(one.ts // HOUR), int(one.cost_nano is not None)
+            for key in (
+                (kind, hour, name or "", provider, priced),
+                (f"{kind} by day", hour // 24 * 24, name or "", provider, priced),
+            ):
+                found[key] = [a + b for a, b in zip(found.get(key, repeat(0)), sums(one), strict=False)]
+    return sorted((*key, *values) for key, values in found.items())
 
 
 async def stored(path: Path, rows: Sequence[Row], batch: int) -> None:
@@ -73,26 +110,18 @@ async def stored(path: Path, rows: Sequence[Row], batch: int) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(ROWS, st.integers(1, 20))
-def test_they_are_the_sums_of_the_rows(values: list[dict[str, Any]], batch: int) -> None:
+@given(ROWS, st.integers(1, 20), HOURS, HOURS)
+def test_they_are_the_sums_of_the_rows(values: list[dict[str, Any]], batch: int, first: int, last: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "ledger.db")
         rows = [row(number, **{**one, "request_id": f"req_{number}"}) for number, one in enumerate(values)]
         asyncio.run(stored(path, rows, batch))
-        kept = table(path)
-        assert kept == summed(path)
-        total = groups(path, 0, 6 * HOUR, "model")
+        assert table(path) == remade(path) == expected(rows)
         for by in get_args(By):
-            found = groups(path, 0, 6 * HOUR, by)
-            for name in SUMS:
-                assert sum(group.sums[name] for group in found) == sum(group.sums[name] for group in total)
-        sums = {name: sum(group.sums[name] for group in total) for name in SUMS}
-        assert sums["requests"] == sum(one.attempt <= 1 for one in rows)
-        assert sums["input_tokens"] == sum(min(max(one.input_tokens, 0), MAX_TOKENS) for one in rows)
-        assert sums["failures"] == sum(one.failure is not None for one in rows)
-        slow = [one for one in rows if one.attempt and one.latency_ms >= BOUNDS[-1]]
-        assert sum(group.buckets[-1] for group in total) == len(slow)
-        assert sum(map(sum, (group.buckets for group in total))) == sums["attempts"]
+            found = groups(path, first * HOUR, last * HOUR, by)
+            inside = [sums(one) for one in rows if first * HOUR <= one.ts < last * HOUR]
+            shown = [[*group.sums.values(), *group.buckets] for group in found]
+            assert list(map(sum, zip(*shown, strict=True))) == list(map(sum, zip(*inside, strict=True)))
 
 
 def test_a_killed_process_leaves_them_right(tmp_path: Path) -> None:
@@ -111,23 +140,32 @@ def test_a_killed_process_leaves_them_right(tmp_path: Path) -> None:
         again = SQLiteLedger(here / "ledger.db")
         assert again.notices
         await again.close()
-        kept = table(here / "ledger.db")
-        assert kept == table(there / "ledger.db") == summed(here / "ledger.db")
+        assert table(here / "ledger.db") == table(there / "ledger.db") == expected(rows)
         assert sum(group.sums["requests"] for group in groups(here / "ledger.db", 0, 40 * HOUR, "model")) == 40
 
     asyncio.run(main())
 
 
-def test_an_older_file_is_filled_from_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("step", "undone"),
+    [(rollups.make, "DROP TABLE rollups"), (rollups.sum_days, "DELETE FROM rollups WHERE kind LIKE '% by day'")],
+)
+def test_an_older_file_is_filled_from_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: Callable[[sqlite3.Connection], None], undone: str
+) -> None:
     path = tmp_path / "ledger.db"
-    asyncio.run(stored(path, [row(number, ts=number * 100.0) for number in range(100)], 30))
+    asyncio.run(stored(path, [row(number, ts=number * 2500.0) for number in range(100)], 30))
     kept = table(path)
     with sqlite3.connect(path) as db:
-        db.execute("DROP TABLE rollups")
-        db.execute(f"PRAGMA user_version = {MIGRATIONS.index(rollups.MIGRATION)}")
+        db.execute(undone)
+        db.execute(f"PRAGMA user_version = {MIGRATIONS.index(step)}")
     db.close()
-    monkeypatch.setattr(database, "MIGRATIONS", MIGRATIONS[: MIGRATIONS.index(rollups.MIGRATION) + 1])
+    monkeypatch.setattr(database, "MIGRATIONS", MIGRATIONS[: MIGRATIONS.index(step) + 1])
     migrate(path)
+    assert table(path) == kept
+    with sqlite3.connect(path) as db:
+        rollups.sum_days(db)
+    db.close()
     assert table(path) == kept
 
 
@@ -143,6 +181,7 @@ def test_names_beyond_the_bound_of_an_hour_go_under_one(tmp_path: Path, monkeypa
     assert tenants == {f"t{number}": 10 for number in range(5)}
     second = {group.name: group.sums["requests"] for group in groups(path, HOUR, 2 * HOUR, "tenant")}
     assert second == {**{f"t{number}": 1 for number in range(10)}, OTHER: 40}
+    assert table(path) == remade(path)
 
 
 def test_a_refused_batch_leaves_neither_rows_nor_sums(tmp_path: Path) -> None:

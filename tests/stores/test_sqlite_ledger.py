@@ -52,6 +52,20 @@ async def test_rows_are_there_in_order_after_it_was_closed(tmp_path: Path) -> No
 
 
 @looped
+async def test_the_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    before = os.umask(0)
+    try:
+        ledger = SQLiteLedger(path)
+        found = await asyncio.to_thread(os.listdir, tmp_path)
+        modes = {name: oct((await asyncio.to_thread(os.stat, tmp_path / name)).st_mode & 0o777) for name in found}
+        await ledger.close()
+    finally:
+        os.umask(before)
+    assert "ledger.db" in modes and set(modes.values()) == {"0o600"}, modes
+
+
+@looped
 async def test_ten_thousand_rows_and_none_waits(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     ledger = SQLiteLedger(path)
