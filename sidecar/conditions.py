@@ -7,14 +7,15 @@ The extension module is loaded past its package's `__init__`, which drags in a c
 import importlib.machinery
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from .features import FEATURES, Features
 from .plain import Test, first_of, is_plain
+from .words import folded, needed
 
 
 def _load_cel() -> Any:
@@ -115,27 +116,46 @@ class Condition:
         return ConditionError(what, "; ".join(types))
 
 
+class _Sought(NamedTuple):
+    """A pattern, and the words without which it cannot match (none: unknown)."""
+
+    source: str
+    search: Callable[[str], re.Match[str] | None]
+    words: tuple[str, ...]
+
+
 class Found:
     """Whether named patterns are found in one text; each is searched for once, and only when a rule asks.
 
     `known` is what was found before, by the regular expression itself; what is found now goes there.
     """
 
-    __slots__ = ("_known", "_patterns", "_text")
+    __slots__ = ("_folded", "_known", "_patterns", "_text")
 
-    def __init__(
-        self, patterns: Mapping[str, re.Pattern[str]], text: str, known: dict[str, bool] | None = None
-    ) -> None:
+    def __init__(self, patterns: Mapping[str, _Sought], text: str, known: dict[str, bool] | None = None) -> None:
         self._patterns = patterns
         self._text = text
+        self._folded: str | None = None
         self._known = {} if known is None else known
 
     def __call__(self, name: str) -> bool:
         pattern = self._patterns[name]
-        known = self._known.get(pattern.pattern)
+        known = self._known.get(pattern.source)
         if known is None:
-            known = self._known[pattern.pattern] = pattern.search(self._text) is not None
+            known = self._known[pattern.source] = self._search(pattern)
         return known
+
+    def _search(self, pattern: _Sought) -> bool:
+        if pattern.words:
+            text = self._folded
+            if text is None:
+                text = self._folded = folded(self._text)
+            for word in pattern.words:
+                if word in text:
+                    break
+            else:
+                return False
+        return pattern.search(self._text) is not None
 
 
 class FirstMatch:
@@ -151,7 +171,11 @@ class FirstMatch:
 
     def __init__(self, conditions: Sequence[Condition], patterns: Mapping[str, re.Pattern[str]]) -> None:
         names: frozenset[str] = frozenset().union(*(c.names for c in conditions))
-        self._patterns = {name: pattern for name, pattern in patterns.items() if name in names}
+        self._patterns = {
+            name: _Sought(pattern.pattern, pattern.search, needed(pattern))
+            for name, pattern in patterns.items()
+            if name in names
+        }
         self._features = tuple(sorted(names & FEATURES.keys() - patterns.keys()))
         self._groups: list[tuple[int, Sequence[Condition], Test | None, Any]] = []
         known, beyond, start = frozenset(patterns), set[str](), 0

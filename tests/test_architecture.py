@@ -23,7 +23,7 @@ ROWS = """
     gateway stages scrape importing
     call
     providers surfaces identity emulator tokens registry stores config conditions telemetry
-    plain
+    plain words
     features listen schedule
     chat spec
 """
