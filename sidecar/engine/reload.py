@@ -100,7 +100,6 @@ class Reloader:
 
     async def _reload(self) -> frozenset[Path]:
         loaded = await self._read()
-        self._holder.read_registry(loaded.registry_problem)
         if loaded.graph is None:
             self.last = self._holder.refuse(loaded.text)
         elif self._same(loaded.graph, loaded) and not self._stale:
@@ -110,6 +109,7 @@ class Reloader:
         else:
             self._stale = False
             self.last = self._holder.last
+        self._holder.read_registry(loaded.registry_problem)  # when what it says is true of what serves
         return loaded.folders
 
     async def _read(self) -> Loaded:
