@@ -63,7 +63,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
         dest="only",
         action="store_const",
         const=["observing"],
-        help="what logs and traces cost: the sidecar with and without them",
+        help="what metrics, logs and traces cost: the sidecar with and without them",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every run")
     parser.add_argument("--markdown", action="store_true", help="print the table for the README")

@@ -47,8 +47,8 @@ GOALS = (
     Goal("start to ready: sidecar / LiteLLM", "start", "litellm.start", 1 / 6, most=True),
     Goal("idle PSS of sidecar, MB", "pss", "", 130, most=True),
     Goal("one routing decision, p99 ms", "decision", "", 1.0, most=True),
-    Goal("JSON: logs and traces on / off", "json", "observing-off.json", 0.85, own="observing-on"),
-    Goal("streams: logs and traces on / off", "stream", "observing-off.stream", 0.85, own="observing-on"),
+    Goal("JSON: metrics, logs, traces on / off", "json", "observing-off.json", 0.85, own="observing-on"),
+    Goal("streams: metrics, logs, traces on / off", "stream", "observing-off.stream", 0.85, own="observing-on"),
 )
 
 

@@ -157,17 +157,18 @@ def sidecar(place: Place) -> list[Row]:
 
 
 def observing(place: Place) -> list[Row]:
-    """The sidecar that tells nobody anything, and the one that logs every request and traces all of them. Metrics are
-    always counted."""
+    """The sidecar that tells nobody anything and counts nothing, and the one with metrics that logs every request and
+    traces all of them."""
     version, rows = importlib.metadata.version("llm-sidecar"), []
-    for name, more in (
-        ("observing-off", "access_log: false\ntracing: {enabled: false}\n"),
-        ("observing-on", f"access_log: true\ntracing: {{endpoint: 'http://127.0.0.1:{place.upstream}/v1/traces'}}\n"),
+    traced = f"access_log: true\ntracing: {{endpoint: 'http://127.0.0.1:{place.upstream}/v1/traces'}}\n"
+    for name, module, more in (
+        ("observing-off", "tests.bench.unobserved", "access_log: false\ntracing: {enabled: false}\n"),
+        ("observing-on", "sidecar", traced),
     ):
         config, port = _example(place.directory(f"{name}-config")) / "gateway.yaml", free_port()
         config.write_text(config.read_text() + more)
         env = place.env(name, UPSTREAM_URL=place.url, SIDECAR_PORT=str(port), SIDECAR_KEY=KEY)
-        argv = [sys.executable, "-m", "sidecar", "run", str(config)]
+        argv = [sys.executable, "-m", module, "run", str(config)]
         launch = Launch(argv, port, "/ready", ROOT, env)
         target = Target(port, "auto", {"authorization": f"Bearer {KEY}"})
         rows.append(Row(name, name, version, target, launch, own_python=True))
