@@ -45,7 +45,7 @@ async def listening(app: Application, host: str = "127.0.0.1", port: int = 0, gr
     the port is taken and `RuntimeError` when the server does not come up.
     """
     before = _threads()
-    with _reserved(host, port) as place:
+    with reserved(host, port) as place:
         bound = int(place.getsockname()[1])
         tracked = app if isinstance(app, Cancellable) else Tracked(app)
         server = Server(
@@ -100,8 +100,9 @@ class Tracked:
             task.cancel()
 
 
-def _reserved(host: str, port: int) -> socket.socket:
-    """A socket that holds the port, without listening, for as long as the server lives.
+def reserved(host: str, port: int) -> socket.socket:
+    """A socket that holds the port, without listening, for as long as the server lives. Raises `OSError` when it is
+    taken.
 
     Granian binds by itself, with SO_REUSEPORT, and cannot say which port it got. So the port is taken here first,
     in the same sharing mode: nobody else can be given it meanwhile, and connections go to the one who listens.

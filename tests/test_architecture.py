@@ -33,7 +33,7 @@ LIBRARIES = {
     "aiohttp": "engine/upstream.py",
     "yarl": "engine/upstream.py",
     "cronsim": "schedule.py",
-    "cryptography": ("identity/jwt.py", "identity/vault.py"),
+    "cryptography": ("emulator/certificate.py", "identity/jwt.py", "identity/vault.py"),
     "granian": "listen.py",
     "httpx": ("cli/demo.py", "identity/jwks.py", "scrape/fetch.py"),
     "jmespath": "scrape/select.py",

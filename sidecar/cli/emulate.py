@@ -2,12 +2,21 @@
 
 import argparse
 import asyncio
+import re
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from ..emulator import Emulator, Faults, Script, running
+from ..emulator import Emulator, Entrances, Faults, Script, entrances, running
 from .config import port_number, read_one
+
+_VARIABLES = {
+    "openai": ("OPENAI_BASE_URL", "/openai/v1"),
+    "anthropic": ("ANTHROPIC_BASE_URL", "/anthropic"),
+    "google": ("GOOGLE_GEMINI_BASE_URL", "/google"),
+    "ollama": ("OLLAMA_BASE_URL", "/ollama"),
+}
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -40,11 +49,20 @@ async def _serve(emulator: Emulator, host: str, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running(emulator, host, port) as bound:
-        base = f"http://{host}:{bound}"
-        sys.stdout.write(
-            f"OPENAI_BASE_URL={base}/openai/v1\nANTHROPIC_BASE_URL={base}/anthropic\n"
-            f"GOOGLE_GEMINI_BASE_URL={base}/google\nOLLAMA_BASE_URL={base}/ollama\n"
-        )
+    async with (
+        running(emulator, host, port) as bound,
+        entrances(emulator.faults, host, bound, port and port + 1) as ways,
+    ):
+        sys.stdout.write("".join(f"{line}\n" for line in _environment(f"http://{host}:{bound}", ways)))
         sys.stdout.flush()
         await stop.wait()
+
+
+def _environment(base: str, ways: Entrances) -> Iterator[str]:
+    """What an app needs to find the providers; the paths of those that faults alone know are its own affair."""
+    for name, (variable, path) in _VARIABLES.items():
+        yield f"{variable}={ways.urls.get(name, base)}{path}"
+    for name in (name for name in ways.urls if name not in _VARIABLES):
+        yield f"{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}_BASE_URL={ways.urls[name]}/{name}"
+    if ways.authority is not None:
+        yield f"SSL_CERT_FILE={ways.authority}"

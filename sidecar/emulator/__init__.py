@@ -6,12 +6,14 @@ adapters on purpose: a misreading of a wire format there must meet an independen
 
 from ..listen import listening as running
 from .app import Emulator
+from .doors import Entrances, entrances
 from .faults import Fault, FaultName, Faults
 from .record import Recorded
 from .script import Match, Reply, Script, ScriptedCall, ScriptedUsage
 
 __all__ = [
     "Emulator",
+    "Entrances",
     "Fault",
     "FaultName",
     "Faults",
@@ -21,5 +23,6 @@ __all__ = [
     "Script",
     "ScriptedCall",
     "ScriptedUsage",
+    "entrances",
     "running",
 ]

@@ -36,7 +36,7 @@ class Emulator:
 
     @property
     def faults(self) -> Faults:
-        """What goes wrong at present."""
+        """What goes wrong at present. What does so below HTTP is played by `entrances`, not here."""
         return self._strikes.faults
 
     @faults.setter
@@ -103,7 +103,7 @@ class Emulator:
         refused = breakage.refused(fault, route.wire, prompt, request_id)
         if refused is not None:
             return refused
-        reply = breakage.replied(fault, route.wire, reply)
+        reply = breakage.replied(fault, route.wire, prompt, reply)
         try:
             response = self._replied(route, prompt, reply, serial)
         except Refusal as refusal:

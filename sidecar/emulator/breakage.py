@@ -1,11 +1,13 @@
 """How an answer fails: the provider's own error in its place, or its bytes cut, garbled or held back."""
 
+from itertools import chain, repeat
+
 from msgspec import structs
 
 from ..spec import seconds
 from .delivery import Ending, Response
 from .faults import Fault, FaultName
-from .prompt import Prompt, Refusal
+from .prompt import Finish, Prompt, Refusal
 from .script import Reply, ScriptedUsage
 from .wire import Said, Wire
 
@@ -27,6 +29,9 @@ _STATUSES: dict[FaultName, int] = {
     "context_overflow": 400,
 }
 _GARBAGE = b"\xff\xfe{"
+_DRIP = "200ms"
+_PIECES = 4
+"""Enough that one of them neither opens a stream nor closes it, on any wire."""
 
 
 def refused(fault: Fault, wire: Wire, prompt: Prompt, request_id: str) -> Response | None:
@@ -47,19 +52,30 @@ def refused(fault: Fault, wire: Wire, prompt: Prompt, request_id: str) -> Respon
     return Response(status, [JSON, *wire.stamp(request_id), *retry], content)
 
 
-def replied(fault: Fault, wire: Wire, reply: Reply | None) -> Reply | None:
-    """The reply as the fault has it: no words for `empty`, and for `content_filter` where that is an answer."""
-    if fault.fault not in ("empty", "content_filter"):
-        return reply
-    filtered = fault.fault == "content_filter"
+def replied(fault: Fault, wire: Wire, prompt: Prompt, reply: Reply | None) -> Reply | None:
+    """The reply as the fault has it: no words for `empty`, and for `content_filter` where that is an answer; some that
+    can be repeated for `total_timeout`, whatever the prompt says of an end."""
+    match fault.fault:
+        case "empty":
+            return _worded(reply, "", "stop", ScriptedUsage(output=0))
+        case "content_filter":
+            return _worded(reply, wire.declines, "stop" if wire.declines else "content_filter", None)
+        case "total_timeout":
+            prompt.limit, prompt.stops = None, []
+            return structs.replace(_worded(reply, "and so on, " * _PIECES, "stop", None), chunks=_PIECES)
+        case _:
+            return reply
+
+
+def _worded(reply: Reply | None, text: str, finish: Finish, usage: ScriptedUsage | None) -> Reply:
     return structs.replace(
         reply or Reply(),
-        text=wire.declines if filtered else "",
+        text=text,
         tool_calls=(),
         json=None,
         reasoning="",
-        usage=None if filtered else ScriptedUsage(output=0),
-        finish="content_filter" if filtered and not wire.declines else "stop",
+        usage=usage,
+        finish=finish,
         status=None,
         error=None,
         code=None,
@@ -77,6 +93,8 @@ def spoil(fault: Fault, response: Response, wire: Wire, prompt: Prompt, request_
                 response.held = True
             else:
                 response.chunks = iter(())
+        case "total_timeout":
+            _endless(fault, response, wire)
         case "reset" if fault.after == 0:
             response.ending, response.held = "reset", True
         case "stream_error" | "malformed" | "truncated" | "reset" | "idle_timeout":
@@ -84,6 +102,17 @@ def spoil(fault: Fault, response: Response, wire: Wire, prompt: Prompt, request_
             broken(fault, response, wire, prompt, request_id)
         case _:
             pass
+
+
+def _endless(fault: Fault, response: Response, wire: Wire) -> None:
+    """A stream with a piece that comes again and again; before JSON, which may begin with it, white space."""
+    response.pace = seconds(fault.delay or _DRIP)
+    if response.chunks is None:
+        response.chunks = repeat(b" ")
+        return
+    chunks = list(response.chunks)
+    again = wire.opening + 1
+    response.chunks = chain(chunks[:again], repeat(chunks[again]))
 
 
 def _broken_whole(fault: Fault, response: Response, wire: Wire, prompt: Prompt, request_id: str) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from ..spec import Count, Duration, Ratio, Spec
+from ..spec import Count, Duration, Ratio, Spec, seconds
 from .draw import Draw
 from .prompt import Prompt
 from .script import Match
@@ -30,13 +30,23 @@ FaultName = Literal[
     "reset",
     "first_token_timeout",
     "idle_timeout",
+    "total_timeout",
     "empty",
     "slow",
+    "refused",
+    "dns",
+    "tls",
+    "connect_timeout",
 ]
 
 _INSIDE = frozenset({"stream_error", "malformed", "truncated", "reset", "idle_timeout"})
 _WAITING = frozenset({"rate_limited", "overloaded", "unavailable"})
-_WORDLESS = frozenset({"malformed", "truncated", "reset", "first_token_timeout", "idle_timeout", "empty", "slow"})
+_PACED = frozenset({"slow", "total_timeout"})
+BELOW = frozenset({"refused", "dns", "tls", "connect_timeout"})
+"""They strike below HTTP, before a request is read: played by `doors.entrances`."""
+SHUT = frozenset({"refused", "connect_timeout"})
+"""Of those the ones that keep connections out, as long as the door is shut."""
+_WORDLESS = BELOW | _PACED | {"malformed", "truncated", "reset", "first_token_timeout", "idle_timeout", "empty"}
 _FULL = 1 << 64
 
 
@@ -45,7 +55,8 @@ class Fault(Spec, frozen=True):
 
     `after` is the number of content chunks a stream sends first; one longer than the answer strikes before its end.
     `retry_after` becomes the header of that name. `message` is the text of the provider's error, where it sends one.
-    `delay` passes before the first byte.
+    `delay` passes before the first byte of `slow`, and between the pieces of `total_timeout`. `lasting` is how long
+    connections are kept out by `refused` and `connect_timeout`.
     """
 
     fault: FaultName
@@ -56,6 +67,7 @@ class Fault(Spec, frozen=True):
     retry_after: Duration | None = None
     message: Annotated[str, Meta(min_length=1)] | None = None
     delay: Duration | None = None
+    lasting: Duration | None = None
 
     def __post_init__(self) -> None:
         if self.after is not None and self.fault not in _INSIDE:
@@ -64,8 +76,36 @@ class Fault(Spec, frozen=True):
             raise ValueError(f"`retry_after` is for {_listed(_WAITING)}, not for `{self.fault}`")
         if self.message is not None and self.fault in _WORDLESS:
             raise ValueError(f"`{self.fault}` has no error text: leave out `message`")
-        if (self.delay is not None) != (self.fault == "slow"):
-            raise ValueError("`slow` needs a `delay`" if self.fault == "slow" else "`delay` is for `slow` alone")
+        if self.delay is not None and self.fault not in _PACED:
+            raise ValueError(f"`delay` is for {_listed(_PACED)}, not for `{self.fault}`")
+        if self.delay is None and self.fault == "slow":
+            raise ValueError("`slow` needs a `delay`")
+        if self.delay is not None and self.fault == "total_timeout" and not seconds(self.delay):
+            raise ValueError("`delay` must be more than 0: it passes between the pieces of an answer without end")
+        if self.lasting is not None and self.fault not in SHUT:
+            raise ValueError(f"`lasting` is for {_listed(SHUT)}, not for `{self.fault}`")
+        if self.fault in BELOW:
+            self._below()
+
+    def _below(self) -> None:
+        """What can be asked of a fault that strikes before a request is read."""
+        for name in ("model", "contains", "tools"):
+            if getattr(self.match, name) is not None:
+                raise ValueError(
+                    f"`{self.fault}` strikes before a request is read, when its `{name}` is not known: `match` may "
+                    "name `provider` and `nth`"
+                )
+        counted = self.match.nth is not None or self.times is not None or self.probability != 1
+        if counted and self.fault == "dns":
+            raise ValueError(
+                "`dns` is for the whole run: who looks a name up does not ask the emulator, so `nth`, `times` and "
+                "`probability` cannot be counted"
+            )
+        if counted and self.fault in SHUT and self.lasting is None:
+            raise ValueError(
+                f"`{self.fault}` with `nth`, `times` or `probability` needs `lasting`: a connection that is kept out "
+                "leaves no trace to count, so say how long they all are"
+            )
 
 
 class Faults(Spec, frozen=True, tag_field="kind", tag="faults"):
@@ -76,10 +116,14 @@ class Faults(Spec, frozen=True, tag_field="kind", tag="faults"):
 
 
 class Strikes:
-    """Chooses the fault for each request; remembers what `nth`, `times` and the draws depend on."""
+    """Chooses the fault for each request; remembers what `nth`, `times` and the draws depend on.
 
-    def __init__(self, faults: Faults) -> None:
+    With `below` it chooses among the faults below HTTP, for each connection, else among all others.
+    """
+
+    def __init__(self, faults: Faults, *, below: bool = False) -> None:
         self.faults = faults
+        self._below = below
         self._met = [0] * len(faults.faults)
         self._struck = [0] * len(faults.faults)
         first = Draw(faults.seed)
@@ -90,7 +134,7 @@ class Strikes:
         """The fault that strikes this request, or None where it is to be answered."""
         chosen: int | None = None
         for place, fault in enumerate(self.faults.faults):
-            if not fault.match.fits(prompt):
+            if (fault.fault in BELOW) != self._below or not fault.match.fits(prompt):
                 continue
             # Counted and drawn even when an earlier fault strikes: what happens to a request must not depend on
             # what happened to others.
