@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the tests' own modules, as pytest finds them
 
-from .cases import CASES, NETWORK, WIRES, Case, cells, faults_yaml
+from .cases import CASES, WIRES, Case, cells, faults_yaml
 from .measure import Target, measured
 from .run import conform
 from .stand import Places, model_of, places
@@ -32,7 +32,7 @@ def main() -> int:
 
 async def _theirs(options: argparse.Namespace) -> str:
     cases = tuple(case for case in CASES if case.name in options.only)
-    async with places(options.port) as found:
+    async with places(cases, options.port) as found:
         wanted = list(cells(cases, tuple(options.wires)))
         models = {cell: model_of(cell, options.model_prefix, shared=True) for cell in wanted}
         _say(found, cases, sorted(set(models.values())))
@@ -45,7 +45,7 @@ async def _theirs(options: argparse.Namespace) -> str:
 def _say(found: Places, cases: tuple[Case, ...], models: list[str]) -> None:
     print("\n".join(f"{wire}: {found.url(wire)}" for wire in WIRES), file=sys.stderr)
     for case in cases:
-        if case.name in NETWORK:
+        if case.network:
             print("\n".join(f"{wire} {case.name}: {found.url(wire, case)}" for wire in WIRES), file=sys.stderr)
     print(f"models: {' '.join(models)}", file=sys.stderr)
 

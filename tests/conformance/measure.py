@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from .cases import NEXT, TEXT, Cell
 
 AT_ONCE = 8
 PATIENCE = 40.0
+_ENDLESS = re.compile(r"(and so on, )+")
+_ONCE = "and so on, …"
+"""How often an answer without end was heard is chance."""
 
 
 @dataclass
@@ -40,7 +44,7 @@ class Outcome:
         if self.status != 200:
             return f"{self.status or 'no answer'} `{self.code}`"
         texts = {TEXT: "its answer", NEXT: "next model's answer", "": "empty answer"}
-        said = texts.get(self.text, f"“{self.text}”")
+        said = texts.get(self.text, f"“{_ENDLESS.sub(_ONCE, self.text)}”")
         if self.finish not in ("", "stop"):
             said += f" (`{self.finish}`)"
         if self.error:
@@ -73,7 +77,7 @@ async def measured(target: Target, wanted: Iterable[Cell]) -> dict[Cell, Outcome
             async with places:
                 outcome = await _asked(http, target.models[cell], cell)
                 outcome.asked = sum(cell.prompt.encode() in one.raw for one in target.emulator.requests)
-                if outcome.tries is None and cell.case.fault is not None:
+                if outcome.tries is None and not cell.case.network:
                     outcome.tries = outcome.asked
                 return cell, outcome
 

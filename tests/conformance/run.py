@@ -1,13 +1,15 @@
 """One run of all cells against this project's own gateway, with the ledger beside it."""
 
 import asyncio
+from collections import ChainMap
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway import Rows
 
 from .cases import CASES, Case, Cell, cells
 from .measure import Outcome, Target, measured
-from .stand import HASTY, KEY, PATIENT, Places, model_of, ours, places, playable
+from .stand import BRIEF, HASTY, KEY, PATIENT, Places, model_of, ours, places, playable
 from .table import markdown
 
 
@@ -40,16 +42,19 @@ class Run:
 
 async def conform() -> Run:
     """Ask every cell. Those that a time limit ends, of a gateway with short ones; at the same time as the others."""
-    wanted = list(cells(await asyncio.to_thread(playable)))
-    async with places() as found:
-        hasty, patient = await asyncio.gather(
-            _part(found, [cell for cell in wanted if cell.case.waits], HASTY),
-            _part(found, [cell for cell in wanted if not cell.case.waits], PATIENT),
+    cases = await asyncio.to_thread(playable)
+    async with places(cases) as found:
+        parts = await asyncio.gather(
+            _part(found, [case for case in cases if case.endless], BRIEF),
+            _part(found, [case for case in cases if case.waits], HASTY),
+            _part(found, [case for case in cases if not (case.endless or case.waits)], PATIENT),
         )
-    return Run(hasty.seen | patient.seen, hasty.rows | patient.rows)
+    seen, rows = ChainMap(*(part.seen for part in parts)), ChainMap(*(part.rows for part in parts))
+    return Run({cell: seen[cell] for cell in cells(cases)}, dict(rows))
 
 
-async def _part(found: Places, wanted: list[Cell], timeouts: dict[str, str]) -> Run:
+async def _part(found: Places, cases: Sequence[Case], timeouts: dict[str, str]) -> Run:
+    wanted = list(cells(cases))
     async with ours(found, wanted, timeouts) as served:
         models = {cell: model_of(cell) for cell in wanted}
         seen = await measured(Target(served.url, KEY, models, found.emulator), wanted)

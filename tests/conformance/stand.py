@@ -1,20 +1,19 @@
-"""What the cells run against: the emulator, the four places that are no server, and this project's gateway."""
+"""What the cells run against: the emulator, with a door for each fault below HTTP, and this project's gateway."""
 
-import asyncio
 import contextlib
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import yaml
 from gateway import Served, gateway
 
-from sidecar.emulator import Emulator, running
+from sidecar.emulator import Emulator, entrances, running
 
-from .cases import CASES, FAULTY, NETWORK, WELL, WIRES, Case, Cell, faults, script
+from .cases import CASES, FAULTY, WELL, WIRES, Case, Cell, faults, script
 
 KEY = "gw-key-of-the-conformance-run"
 ENVIRON = {"GATEWAY_KEY": KEY, "PROVIDER_KEY": "sk-provider-of-the-conformance-run"}
@@ -44,38 +43,30 @@ PATIENT = {"connect": "5s", "first_token": "10s", "idle": "10s", "total": "30s"}
 HASTY = {"connect": "500ms", "first_token": "2s", "idle": "1s", "total": "20s"}
 """Only where a case waits for its end: on a busy machine any answer may take a second. `total` is longer than a whole
 answer may take, five times `first_token`."""
+BRIEF = {"connect": "5s", "first_token": "10s", "idle": "10s", "total": "2s"}
+"""Only where nothing else ends an answer."""
 
 
 @dataclass
 class Places:
-    """Base URLs: of the emulator, and of the four places where nobody answers."""
+    """Base URLs: of the emulator, and of its doors."""
 
     emulator: Emulator
     base: str
-    network: dict[str, str]
+    doors: Mapping[str, str]
 
     def url(self, wire: str, case: Case | None = None) -> str:
-        """Where a wire is spoken, or where a network fault awaits it."""
-        return f"{self.network[case.name] if case and case.fault is None else self.base}{PATHS[wire]}"
+        """Where a wire is spoken, or where a fault of the network awaits it."""
+        return f"{self.doors[case.name] if case and case.network else self.base}{PATHS[wire]}"
 
 
 @asynccontextmanager
-async def places(port: int = 0) -> AsyncIterator[Places]:
-    """The emulator with all faults, and a port for each network fault."""
-    emulator = Emulator(script())
-    emulator.faults = faults()
-    async with AsyncExitStack() as stack:
-        port = await stack.enter_async_context(running(emulator, port=port))
-        closed = stack.enter_context(_bound())
-        full = stack.enter_context(_full())
-        plain = await stack.enter_async_context(_plain())
-        network = (
-            f"http://127.0.0.1:{closed}",
-            "http://nowhere.invalid",
-            f"https://127.0.0.1:{plain}",
-            f"http://127.0.0.1:{full}",
-        )
-        yield Places(emulator, f"http://127.0.0.1:{port}", dict(zip(NETWORK, network, strict=True)))
+async def places(cases: Sequence[Case], port: int = 0) -> AsyncIterator[Places]:
+    """The emulator with the faults of these cases."""
+    emulator = Emulator(script(), faults(cases))
+    host = "127.0.0.1"
+    async with running(emulator, host, port) as port, entrances(emulator.faults, host, port) as ways:
+        yield Places(emulator, f"http://{host}:{port}", ways.urls)
 
 
 def playable() -> tuple[Case, ...]:
@@ -102,7 +93,7 @@ def model_of(cell: Cell, prefix: str = "", shared: bool = False) -> str:
     name = f"{prefix}{'chained' if cell.chained else 'alone'}-{cell.wire}"
     if not shared:
         return f"{name}-{cell.key}"
-    return f"{name}-{cell.case.name}" if cell.case.fault is None else name
+    return f"{name}-{cell.case.name}" if cell.case.network else name
 
 
 def configuration(found: Places, wanted: Sequence[Cell], timeouts: Mapping[str, str]) -> str:
@@ -112,7 +103,7 @@ def configuration(found: Places, wanted: Sequence[Cell], timeouts: Mapping[str, 
     chains = {}
     for cell in wanted:
         provider, model = cell.wire, model_of(cell)
-        if cell.case.fault is None:
+        if cell.case.network:
             provider = f"{cell.wire}-{cell.case.name}"
             providers[provider] = {
                 "protocol": cell.wire,
@@ -138,37 +129,3 @@ def _model(provider: str, upstream: str) -> dict[str, object]:
     # A larger window than the one that failed, so that an overflow may fall back.
     figures |= {"context": 200_000} if upstream == WELL else {}
     return {"provider": provider, "upstream": upstream, **figures}
-
-
-@contextmanager
-def _bound() -> Iterator[int]:
-    """A port that is taken, so that nobody else gets it, and where nobody listens: connections are refused."""
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        yield place.getsockname()[1]
-
-
-@contextmanager
-def _full() -> Iterator[int]:
-    """A port whose queue of connections is full and never worked off: on Linux a further one waits without end."""
-    with socket.socket() as place, socket.socket() as first, socket.socket() as second:
-        place.bind(("127.0.0.1", 0))
-        place.listen(0)
-        for filler in (first, second):
-            filler.setblocking(False)
-            filler.connect_ex(place.getsockname())
-        yield place.getsockname()[1]
-
-
-@asynccontextmanager
-async def _plain() -> AsyncIterator[int]:
-    """A port that answers a TLS handshake in plain HTTP."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(65536)
-        writer.write(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
