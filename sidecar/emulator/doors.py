@@ -81,7 +81,8 @@ def _place(stack: AsyncExitStack, name: str, host: str, port: int) -> socket.soc
     try:
         return stack.enter_context(reserved(host, port))
     except (OSError, OverflowError) as fault:
-        raise OSError(f"the door of `{name}`, port {port}: {fault}") from fault
+        why = fault if isinstance(fault, OSError) else "no such port"
+        raise OSError(f"the door of `{name}`, port {port}: {why}") from fault
 
 
 class Door:
@@ -170,12 +171,17 @@ class Door:
     async def _relayed(self, connection: socket.socket) -> None:
         # The caller left, spoke no TLS or no HTTP; or the emulator broke off, as it may have been told to.
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            async with _connected(*await _streams(connection, self._secure)) as near:
-                head = await near.reader.readuntil(b"\r\n\r\n")
-                async with _connected(*await asyncio.open_connection(*self._target)) as far:
-                    # One request a connection, so that connections count as requests.
-                    far.writer.write(_HOP.sub(b"", head)[:-2] + b"connection: close\r\n\r\n")
-                    await _exchanged(near, far)
+            reader, writer = await _streams(connection, self._secure)
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+                # One request a connection, so that connections count as requests.
+                head = _HOP.sub(b"", head)[:-2] + b"connection: close\r\n\r\n"
+                with socket.socket(self._place.family) as far:
+                    far.setblocking(False)
+                    await asyncio.get_running_loop().sock_connect(far, self._target)
+                    await _exchanged(reader, writer, far, head)
+            finally:
+                writer.transport.abort()
 
     def _fill(self) -> None:
         """A queue that is full: what knocks then is not answered at all, neither let in nor refused."""
@@ -195,11 +201,6 @@ class Door:
         return listener
 
 
-class _Ends(NamedTuple):
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-
 async def _broken(connection: socket.socket) -> None:
     """A TLS handshake answered in plain HTTP."""
     loop = asyncio.get_running_loop()
@@ -209,43 +210,43 @@ async def _broken(connection: socket.socket) -> None:
         await loop.sock_sendall(connection, _NOT_TLS)
 
 
-async def _streams(connection: socket.socket, secure: ssl.SSLContext | None) -> _Ends:
+async def _streams(
+    connection: socket.socket, secure: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """An accepted connection as streams, after the handshake where it is `secure`."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(reader)
     transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=secure)
-    return _Ends(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
-@asynccontextmanager
-async def _connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> AsyncIterator[_Ends]:
-    try:
-        yield _Ends(reader, writer)
-    finally:
-        writer.transport.abort()
-
-
-async def _exchanged(near: _Ends, far: _Ends) -> None:
+async def _exchanged(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, far: socket.socket, head: bytes
+) -> None:
     """Passes bytes on both ways until the answer is out or the caller gone."""
-    up = asyncio.create_task(_passed(near.reader, far.writer))
-    down = asyncio.create_task(_passed(far.reader, near.writer))
+    up, down = asyncio.create_task(_asked(reader, far, head)), asyncio.create_task(_answered(far, writer))
     try:
         await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
-        gone = near.reader.at_eof() or near.reader.exception() is not None
-        if not gone:
-            # The emulator may refuse a body in its middle, and still answer.
-            await asyncio.wait((down,))
         if down.done():
-            near.writer.close()
-            await near.writer.wait_closed()
+            writer.close()
+            await writer.wait_closed()
     finally:
         await _ended(up, down)
 
 
-async def _passed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _asked(reader: asyncio.StreamReader, far: socket.socket, piece: bytes) -> None:
     with suppress(OSError):
-        while piece := await reader.read(_BUFFER):
+        while piece:
+            # The emulator may refuse a body in its middle; what it says of that is still to be passed on.
+            with suppress(OSError):
+                await asyncio.get_running_loop().sock_sendall(far, piece)
+            piece = await reader.read(_BUFFER)
+
+
+async def _answered(far: socket.socket, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while piece := await asyncio.get_running_loop().sock_recv(far, _BUFFER):
             writer.write(piece)
             await writer.drain()
 

@@ -62,8 +62,7 @@ def one(live: Live, fault: str) -> None:
     live.app.faults = faults(f"faults: [{fault}]")
 
 
-def ask(live: Live, protocol: str, stream: bool, text: str = "hello") -> Said:
-    """One request, read to its end or break; whoever falls silent is left after 0.4 s."""
+def request(protocol: str, stream: bool, text: str = "hello") -> tuple[str, dict[str, Any]]:
     path = PATHS[protocol]
     if protocol.startswith("google"):
         body: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": text}]}]}
@@ -73,6 +72,12 @@ def ask(live: Live, protocol: str, stream: bool, text: str = "hello") -> Said:
         messages = [{"role": "user", "content": text}]
         body = {"model": "gpt-4o", "messages": messages, "stream": stream}
         body |= {"max_tokens": 500} if protocol == "anthropic" else {}
+    return path, body
+
+
+def ask(live: Live, protocol: str, stream: bool, text: str = "hello") -> Said:
+    """One request, read to its end or break; whoever falls silent is left after 0.4 s."""
+    path, body = request(protocol, stream, text)
     parts: list[bytes] = []
     status, headers = 0, httpx.Headers()
     try:
@@ -82,6 +87,13 @@ def ask(live: Live, protocol: str, stream: bool, text: str = "hello") -> Said:
     except (httpx.TransportError, httpx.ReadTimeout) as fault:
         return Said(status, headers, b"".join(parts), fault)
     return Said(status, headers, b"".join(parts), None)
+
+
+def left(live: Live) -> bool:
+    end = time.monotonic() + 5
+    while not live.app.requests[-1].disconnected and time.monotonic() < end:
+        time.sleep(0.01)
+    return live.app.requests[-1].disconnected
 
 
 STATUSES = {
@@ -219,10 +231,47 @@ def test_silence_before_the_first_token(breakable: Live, protocol: str, stream: 
     said = ask(breakable, protocol, stream)
     assert isinstance(said.fault, httpx.ReadTimeout)
     assert (said.status, said.body) == (200 if stream else 0, b"")
-    end = time.monotonic() + 2
-    while not breakable.app.requests[-1].disconnected and time.monotonic() < end:
-        time.sleep(0.01)
-    assert breakable.app.requests[-1].disconnected
+    assert left(breakable)
+
+
+LIMITS = {
+    "openai": {"max_completion_tokens": 1, "stop": ["on"], "n": 2},
+    "anthropic": {"max_tokens": 1, "stop_sequences": ["on"]},
+    "google": {"generationConfig": {"maxOutputTokens": 1, "stopSequences": ["on"]}},
+    "ollama": {"options": {"num_predict": 1, "stop": ["on"]}},
+}
+
+
+@protocols
+def test_a_stream_without_end(breakable: Live, protocol: str) -> None:
+    """Whatever the request says of an end, and each piece is as sound as the one before."""
+    one(breakable, "{fault: total_timeout, delay: 1ms}")
+    path, body = request(protocol, stream=True)
+    body |= LIMITS[protocol.removesuffix("-array")]
+    text = b""
+    with http.stream("POST", breakable.url + path, json=body, headers=AUTH, timeout=5) as answer:
+        assert answer.status_code == 200
+        for part in answer.iter_raw():
+            text += part
+            if text.count(b"and so on, ") >= 50:
+                break
+    assert left(breakable)
+    assert ENDS[protocol] not in text
+    events = text.decode().strip().removeprefix("[").split(",\r\n" if protocol == "google-array" else "\n")
+    # The last may have been cut off in its middle.
+    pieces = [json.loads(line.removeprefix("data: ")) for line in events[:-1] if line.strip() and line[:6] != "event:"]
+    assert len(pieces) >= 24
+
+
+@protocols
+def test_a_whole_answer_without_end(breakable: Live, protocol: str) -> None:
+    one(breakable, "{fault: total_timeout, delay: 1ms}")
+    path, body = request(protocol, stream=False)
+    with http.stream("POST", breakable.url + path, json=body, headers=AUTH, timeout=5) as answer:
+        assert answer.status_code == 200 and "json" in answer.headers["content-type"]
+        parts = answer.iter_raw()
+        assert {next(parts) for _ in range(20)} == {b" "}
+    assert left(breakable)
 
 
 @streams
@@ -310,6 +359,9 @@ def test_a_script_goes_on_beside_faults() -> None:
         "faults: [{}]",
         "faults: [{fault: slow}]",
         "faults: [{fault: reset, delay: 1s}]",
+        "faults: [{fault: total_timeout, delay: 0ms}]",
+        "faults: [{fault: total_timeout, message: no}]",
+        "faults: [{fault: refused, message: no}]",
         "faults: [{fault: quota, after: 1}]",
         "faults: [{fault: quota, retry_after: 1s}]",
         "faults: [{fault: reset, message: no}]",
