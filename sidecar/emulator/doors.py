@@ -115,6 +115,8 @@ class Door:
                 yield
             finally:
                 await _ended(task)
+            if not task.cancelled():
+                task.result()
 
     async def _serve(self, fault: Fault | None, strikes: Strikes, visitor: Prompt) -> None:
         try:

@@ -28,7 +28,7 @@ def emulate(folder: Path, *faults: str, lines: int = 4, port: int = 0) -> Iterat
     """The environment it prints; told to stop it must end well, whatever it is doing."""
     (folder / "faults.yaml").write_text("\n".join(["kind: faults", "seed: 7", "faults:", *(f"- {f}" for f in faults)]))
     command = [sys.executable, "-m", "sidecar", "emulate", "--faults", "faults.yaml", "--port", str(port)]
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONDEVMODE": "1"}
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default::ResourceWarning"}
     with (folder / "log").open("w+") as log:
         with subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=log, text=True) as running:
             try:
@@ -88,7 +88,9 @@ def test_faults_for_the_whole_run(tmp_path: Path, sdk: Sdk) -> None:
 def test_a_door_that_shuts_before_the_nth_connection_and_opens_again(
     tmp_path: Path, sdk: Sdk, fault: str, seen: str
 ) -> None:
-    with emulate(tmp_path, f"{{fault: {fault}, match: {{provider: openai, nth: 2}}, lasting: 2s}}") as env:
+    """For as long as is said after the answer before, however late that was."""
+    slow = ["{fault: slow, match: {nth: 1}, delay: 2500ms}"] if fault == "refused" else []
+    with emulate(tmp_path, f"{{fault: {fault}, match: {{provider: openai, nth: 2}}, lasting: 2s}}", *slow) as env:
         client = sdk(env["OPENAI_BASE_URL"])
         assert [ask(client), ask(client)] == ["well", seen]
         end = time.monotonic() + 30
