@@ -17,6 +17,8 @@ from typing import Any, Protocol, runtime_checkable
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
+from .threads import into_background
+
 Application = Callable[..., Awaitable[Any]]
 
 
@@ -62,7 +64,9 @@ async def listening(app: Application, host: str = "127.0.0.1", port: int = 0, gr
         own: set[str] = set()
         try:
             await _up(task, host, bound)
-            own = _threads() - before
+            own = _threads() - before - {str(thread.native_id) for thread in threading.enumerate()}
+            for thread in own:
+                into_background(int(thread))
             yield bound
         finally:
             server.stop()  # type: ignore[no-untyped-call]  # granian ships it without types
@@ -150,7 +154,6 @@ async def _wound_down(own: set[str]) -> None:
 
     An interpreter that exits in between takes the GIL from under them, and the process aborts.
     """
-    own -= {str(thread.native_id) for thread in threading.enumerate()}
     end = asyncio.get_running_loop().time() + _WIND_DOWN
     while own & _threads() and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110  # nobody tells
         await asyncio.sleep(_POLL)

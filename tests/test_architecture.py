@@ -25,7 +25,7 @@ ROWS = """
     providers surfaces identity emulator tokens registry stores config conditions telemetry
     plain words
     features listen schedule
-    chat spec
+    chat spec threads
 """
 """Imports point down only; what stands in one row does not import each other."""
 

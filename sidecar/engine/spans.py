@@ -1,36 +1,38 @@
 """What was put aside of a request as OTLP spans: one of the request, and below it one of each attempt."""
 
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any
 from urllib.parse import urlsplit
 
-from ..chat import FailureKind
+from ..chat import FailureKind, Usage
 from ..providers import VENDORS
 from ..registry.price import NANO
 from ..telemetry import names
 from ..telemetry.otlp import (
     CLIENT,
-    ERROR,
+    END,
     SERVER,
-    Attribute,
     Span,
-    Status,
+    bounded,
     flag,
+    inside,
     integer,
-    known_text,
     number,
+    open_integer,
+    open_number,
+    open_text,
     text,
     texts,
 )
 from .content import shown
 from .traces import Finished, Tried
 
-_CANCELLED = FailureKind.CANCELLED.value
 _FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter"})
 _PORTS = {"http": 80, "https": 443}
-PARAMETERS: tuple[tuple[str, Callable[[str, Any], Attribute]], ...] = (
+_DECIDED = (
+    names.POLICY, names.CACHE, names.TENANT, names.KEY, names.TIER, names.RULE, names.STRATEGY, names.ERROR_TYPE
+)  # fmt: skip
+_PARAMETERS = (
     (names.REQUEST_MAX_TOKENS, integer),
     (names.REQUEST_TEMPERATURE, number),
     (names.REQUEST_TOP_P, number),
@@ -39,123 +41,149 @@ PARAMETERS: tuple[tuple[str, Callable[[str, Any], Attribute]], ...] = (
     (names.REQUEST_FREQUENCY_PENALTY, number),
     (names.REQUEST_PRESENCE_PENALTY, number),
 )
-"""What a caller may set, in the order in which `traces.py` puts it aside."""
+_OPERATION = text(names.OPERATION, "chat")
+_STREAM = flag(names.REQUEST_STREAM, True)
+_ESTIMATED = flag(names.USAGE_ESTIMATED, True)
+_REQUEST_MODEL = open_text(names.REQUEST_MODEL)
+_REQUEST_ID = open_text(names.REQUEST_ID)
+_STATUS = open_integer(names.HTTP_STATUS)
+_OVERHEAD = open_number(names.OVERHEAD_MS)
+_ATTEMPTS = open_integer(names.ATTEMPTS)
+_COST = open_number(names.COST_USD)
+_RESPONSE_ID = open_text(names.RESPONSE_ID)
+_RESPONSE_MODEL = open_text(names.RESPONSE_MODEL)
+_INPUT = open_integer(names.INPUT_TOKENS)
+_OUTPUT = open_integer(names.OUTPUT_TOKENS)
 
 
-def spans(finished: Finished) -> Iterator[Span]:
-    """The span of a request, then those of its attempts."""
-    context = finished.context
-    failed = finished.status >= 500 or (finished.status < 400 and finished.failure is not None)
-    yield Span(
-        context.trace, context.span, f"chat {finished.asked}", SERVER, str(finished.start), str(finished.end),
-        _of_request(finished), context.parent, context.state, Status(ERROR) if failed else Status(),
-    )  # fmt: skip
-    parameters = [
-        make(name, value)
-        for (name, make), value in zip(PARAMETERS, finished.parameters, strict=True)
-        if value is not None
-    ]
-    for tried in finished.tried:
-        attributes = [*_of_route(tried.model, tried.upstream, tried.provider, tried.base_url), *parameters]
-        attributes.extend(_of_attempt(tried, finished.stream))
-        if tried is finished.tried[-1]:
-            attributes.extend(_of_content(finished))
-        yield Span(
-            context.trace, tried.span, f"chat {tried.upstream}", CLIENT, str(tried.start), str(tried.end), attributes,
-            context.span, context.state, Status(ERROR) if tried.failure not in (None, _CANCELLED) else Status(),
-        )  # fmt: skip
+def written(finished: Finished) -> str:
+    """The span of a request, then those of its attempts, as JSON with commas between."""
+    return ",".join([_request(finished), *[_attempt(tried, finished) for tried in finished.tried]])
 
 
-def _of_request(finished: Finished) -> list[Attribute]:
-    found = [
-        _OPERATION, _METHOD, _ROUTE,
-        text(names.REQUEST_MODEL, finished.asked),
-        integer(names.HTTP_STATUS, finished.status),
-        text(names.REQUEST_ID, finished.id),
-        number(names.OVERHEAD_MS, finished.overhead_ms),
-        integer(names.ATTEMPTS, len(finished.tried)),
-    ]  # fmt: skip
-    if finished.stream:
-        found.append(_STREAM)
-    for name, value in (
-        (names.POLICY, finished.policy), (names.CACHE, finished.cache), (names.TENANT, finished.tenant),
-        (names.KEY, finished.key), (names.TIER, finished.tier), (names.RULE, finished.rule),
-        (names.STRATEGY, finished.strategy), (names.ERROR_TYPE, finished.failure),
-    ):  # fmt: skip
-        if value:
-            found.append(known_text(name, value))
+def _request(finished: Finished) -> str:
+    """The span of a request."""
+    context, failure, more = finished.context, finished.failure or "", ""
     if finished.conversation:
-        found.append(text(names.CONVERSATION, finished.conversation))
-    if finished.answered_by is not None:
-        model, provider = finished.answered_by
-        found += [known_text(names.RESPONSE_MODEL, model), known_text(names.MODEL_PROVIDER, provider)]
-        found.append(number(names.COST_USD, 0.0))
-    elif finished.tried and all(tried.nano is not None for tried in finished.tried):
-        found.append(number(names.COST_USD, sum(tried.nano or 0 for tried in finished.tried) / NANO))
-    return found if finished.tried else [*found, *_of_content(finished)]
-
-
-def _of_attempt(tried: Tried, stream: bool) -> Iterator[Attribute]:
-    usage = tried.usage
-    yield integer(names.ATTEMPT, tried.number)
-    if stream:
-        yield _STREAM
-    if tried.failure is not None:
-        yield known_text(names.ERROR_TYPE, tried.failure)
-    if tried.status is not None:
-        yield integer(names.HTTP_STATUS, tried.status)
-    if tried.finish_reason is not None and tried.finish_reason in _FINISH_REASONS:
-        yield texts(names.RESPONSE_FINISH_REASONS, tried.finish_reason)
-    if tried.response_id:
-        yield text(names.RESPONSE_ID, tried.response_id)
-    if tried.response_model:
-        yield text(names.RESPONSE_MODEL, tried.response_model)
-    if tried.first_token is not None and stream:
-        yield number(names.RESPONSE_FIRST_CHUNK, tried.first_token)
-    if tried.nano is not None:
-        yield number(names.COST_USD, tried.nano / NANO)
-    if usage is None:
-        return
-    yield integer(names.INPUT_TOKENS, usage.input_tokens)
-    yield integer(names.OUTPUT_TOKENS, usage.output_tokens)
-    written = usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
-    if usage.cached_tokens:
-        yield integer(names.CACHE_READ_TOKENS, usage.cached_tokens)
-    if written:
-        yield integer(names.CACHE_CREATION_TOKENS, written)
-    if usage.reasoning_tokens:
-        yield integer(names.REASONING_TOKENS, usage.reasoning_tokens)
-    if usage.estimated:
-        yield _ESTIMATED
-
-
-def _of_content(finished: Finished) -> Iterator[Attribute]:
-    if finished.input:
-        yield text(names.INPUT_MESSAGES, shown(finished.input))
-    if finished.output:
-        yield text(names.OUTPUT_MESSAGES, shown(finished.output))
+        more = "," + text(names.CONVERSATION, finished.conversation)
+    if finished.hit is not None:
+        model, provider = finished.hit
+        more += f",{text(names.RESPONSE_MODEL, model)},{text(names.MODEL_PROVIDER, provider)},{_COST}0.0}}}}"
+    elif finished.tried:
+        costs = [tried.nano for tried in finished.tried if tried.nano is not None]
+        if len(costs) == len(finished.tried):
+            more += f",{_COST}{sum(costs) / NANO!r}}}}}"
+    if not finished.tried:
+        more += _content(finished)
+    decided = _decided(
+        finished.stream, finished.policy, finished.cache, finished.tenant, finished.key, finished.tier, finished.rule,
+        finished.strategy, failure,
+    )  # fmt: skip
+    asked = inside(finished.asked)
+    attributes = (
+        f"{decided},{_REQUEST_MODEL}{asked}{END},{_REQUEST_ID}{finished.id}{END},{_STATUS}{finished.status}{END},"
+        f"{_OVERHEAD}{finished.overhead_ms!r}}}}},{_ATTEMPTS}{len(finished.tried)}{END}{more}"
+    )
+    failed = finished.status >= 500 or (finished.status < 400 and failure != "")
+    return Span(
+        context.trace, context.span, context.parent, context.state, f"chat {asked}", SERVER,
+        finished.wall(finished.started), finished.now, attributes, failed,
+    ).written()  # fmt: skip
 
 
 @lru_cache(maxsize=4096)
-def _of_route(model: str, upstream: str, provider: str, base_url: str) -> tuple[Attribute, ...]:
-    """What is the same for all attempts of a model. Of the address the host alone: a URL may hold a password."""
-    address = urlsplit(base_url)
+def _decided(stream: bool, *values: str) -> str:
+    """What comes from the configuration: the same few again and again."""
+    found = [_OPERATION, text(names.HTTP_METHOD, "POST"), text(names.HTTP_ROUTE, "/v1/chat/completions")]
+    found += [_STREAM] if stream else []
+    return ",".join([*found, *(text(name, value) for name, value in zip(_DECIDED, values, strict=True) if value)])
+
+
+def _attempt(tried: Tried, finished: Finished) -> str:
+    """The span of an attempt."""
+    route, context, failure, reason = tried.route, finished.context, tried.failure, tried.finish_reason
+    target = route.target
+    found = _ended(
+        (route.model.id, target.model, route.provider, target.base_url),
+        (tried.number, tried.status, None if failure is None else failure.value),
+        reason if reason in _FINISH_REASONS else None,
+        finished.stream,
+    ) + _parameters(finished.parameters)
+    if tried.response_id:
+        found += f",{_RESPONSE_ID}{inside(tried.response_id)}{END}"
+    if tried.response_model:
+        found += f",{_RESPONSE_MODEL}{inside(tried.response_model)}{END}"
+    if tried.nano is not None:
+        found += f",{_COST}{tried.nano / NANO!r}}}}}"
+    if tried.usage is not None:
+        found += _of_usage(tried.usage)
+    if tried.first_token is not None and finished.stream:
+        found += "," + number(names.RESPONSE_FIRST_CHUNK, tried.first_token - tried.started)
+    if tried is finished.tried[-1]:
+        found += _content(finished)
+    return Span(
+        context.trace, tried.span, context.span, context.state, f"chat {inside(target.model)}", CLIENT,
+        finished.wall(tried.started), finished.wall(tried.ended), found,
+        failure is not None and failure is not FailureKind.CANCELLED,
+    ).written()  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def _ended(
+    route: tuple[str, str, str, str], ended: tuple[int, int | None, str | None], reason: str | None, stream: bool
+) -> str:
+    """Where an attempt went and how it ended: out of the configuration, and closed lists."""
+    model, upstream, provider, base_url = route
+    attempt, status, failure = ended
     found = [
         _OPERATION,
         text(names.PROVIDER, VENDORS.get(provider, provider)),
         text(names.REQUEST_MODEL, upstream),
         text(names.MODEL, model),
         text(names.MODEL_PROVIDER, provider),
+        *_address(base_url),
+        integer(names.ATTEMPT, attempt),
     ]
-    if address.hostname:
-        found.append(text(names.SERVER_ADDRESS, address.hostname))
-        with suppress(ValueError):  # a port that is none
-            found.append(integer(names.SERVER_PORT, address.port or _PORTS[address.scheme]))
-    return tuple(found)
+    found += [_STREAM] if stream else []
+    found += [text(names.ERROR_TYPE, failure)] if failure is not None else []
+    found += [integer(names.HTTP_STATUS, status)] if status is not None else []
+    found += [texts(names.RESPONSE_FINISH_REASONS, reason)] if reason is not None else []
+    return ",".join(found)
 
 
-_OPERATION = text(names.OPERATION, "chat")
-_METHOD = text(names.HTTP_METHOD, "POST")
-_ROUTE = text(names.HTTP_ROUTE, "/v1/chat/completions")
-_STREAM = flag(names.REQUEST_STREAM, True)
-_ESTIMATED = flag(names.USAGE_ESTIMATED, True)
+def _content(finished: Finished) -> str:
+    told = ((names.INPUT_MESSAGES, finished.input), (names.OUTPUT_MESSAGES, finished.output))
+    return "".join(f",{text(name, shown(said))}" for name, said in told if said)
+
+
+def _of_usage(usage: Usage) -> str:
+    found = f",{_INPUT}{bounded(usage.input_tokens)}{END},{_OUTPUT}{bounded(usage.output_tokens)}{END}"
+    put_by = usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
+    if usage.cached_tokens:
+        found += "," + integer(names.CACHE_READ_TOKENS, usage.cached_tokens)
+    if put_by:
+        found += "," + integer(names.CACHE_CREATION_TOKENS, put_by)
+    if usage.reasoning_tokens:
+        found += "," + integer(names.REASONING_TOKENS, usage.reasoning_tokens)
+    return f"{found},{_ESTIMATED}" if usage.estimated else found
+
+
+@lru_cache(maxsize=1024)
+def _parameters(given: tuple[object, ...]) -> str:
+    """What a caller set: an app asks in the same way again and again."""
+    return "".join(
+        f",{make(name, value)}"  # type: ignore[arg-type]  # each value is of its maker's type
+        for (name, make), value in zip(_PARAMETERS, given, strict=True)
+        if value is not None
+    )
+
+
+def _address(base_url: str) -> list[str]:
+    """The host alone: a URL may hold a password."""
+    address = urlsplit(base_url)
+    if not address.hostname:
+        return []
+    found = [text(names.SERVER_ADDRESS, address.hostname)]
+    with suppress(ValueError):  # a port that is none
+        found.append(integer(names.SERVER_PORT, address.port or _PORTS[address.scheme]))
+    return found

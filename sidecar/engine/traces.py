@@ -1,7 +1,7 @@
 """Traces: a span of every request, and one of every attempt below it.
 
-When a call is settled, what its spans will say is put aside. The exporter makes them of it later, a few at a time
-(`spans.py`, `export.py`); while its collector does not answer they are never made.
+When a call is settled, what its spans will say is put aside. The exporter writes them out later, a few at a time
+(`export.py`); while its collector does not answer that is never done.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,49 +11,53 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 
 from ..call import Call
-from ..chat import ChatRequest, Usage
+from ..chat import FailureKind, Usage
 from ..telemetry.context import Context, begin, span_id
 from .content import Said, answer, prompt
 
-if TYPE_CHECKING:  # they import route.py, and that this file
+if TYPE_CHECKING:  # they import this file
     from .attempt import Attempt
+    from .route import Route
     from .settle import Ending
 
+_LONGEST = 128
+"""Characters kept of a text from outside."""
 
-class Tried(Struct, frozen=True):
-    """What is told of one attempt. Times are nanoseconds of Unix time, `first_token` seconds after the start."""
+
+class Tried(Struct, frozen=True, gc=False):
+    """What is told of one attempt. Times are perf_counter seconds."""
 
     span: str
     number: int
-    model: str
-    upstream: str
-    provider: str
-    base_url: str
-    start: int
-    end: int
-    failure: str | None
+    route: "Route"
+    started: float
+    first_token: float | None
+    ended: float
+    failure: FailureKind | None
     status: int | None
     finish_reason: str | None
     usage: Usage | None
     nano: int | None
-    first_token: float | None
     response_id: str
     response_model: str
 
 
-class Finished(Struct, frozen=True):
-    """What is told of one request; `output` and `input` are None unless content is asked for."""
+class Finished(Struct, frozen=True, gc=False):
+    """What is told of one request. Times are perf_counter seconds; `now` is Unix time in nanoseconds when it `ended`.
+    `parameters` are what the caller set, in the order of `spans._PARAMETERS`. `hit` is who had given an answer from the
+    cache: model, provider. `input` and `output` are None unless content is asked for."""
 
     context: Context
     id: str
     policy: str
-    start: int
-    end: int
+    now: int
+    started: float
+    ended: float
     status: int
     failure: str | None
     overhead_ms: float
     asked: str
-    parameters: Sequence[object]
+    parameters: tuple[object, ...]
     stream: bool
     conversation: str
     tenant: str
@@ -62,8 +66,8 @@ class Finished(Struct, frozen=True):
     rule: str
     strategy: str
     cache: str
-    answered_by: tuple[str, str] | None
-    tried: tuple[Tried, ...]
+    hit: tuple[str, str] | None
+    tried: Sequence[Tried]
     input: list[Said] | None
     output: list[Said] | None
 
@@ -71,6 +75,10 @@ class Finished(Struct, frozen=True):
     def count(self) -> int:
         """How many spans it makes."""
         return 1 + len(self.tried)
+
+    def wall(self, moment: float) -> int:
+        """Unix time in nanoseconds."""
+        return self.now - int((self.ended - moment) * 1e9)
 
 
 class Sink(Protocol):
@@ -105,44 +113,30 @@ class Tracing:
         context = call.context
         if context is None or not context.sampled:
             return
-        now = time_ns()
-        body = ending.body if call.hit is None else call.hit.body
-        wanted = self.content
-        features, hit = call.features, call.hit
-        tried = tuple([_tried(attempt, now, ending.ended) for attempt in attempts])
+        chat, features, hit, content = call.chat, call.features, call.hit, self.content
+        body = ending.body if hit is None else hit.body
         last = attempts[-1].failure if attempts else None
         failure = last.kind.value if last is not None else call.refusal.code if call.refusal is not None else None
         self._sink.put(
             Finished(
-                context, call.id, self._policy, _wall(ending.started, now, ending.ended), now, status, failure,
-                overhead_ms, call.chat.model[:128], _parameters(call.chat), features.stream,
-                features.conversation[:128], features.tenant, features.key, hit.tier if hit else call.tier, call.rule,
-                call.strategy, call.cache, (hit.model, hit.provider) if hit else None, tried,
-                prompt(call.chat) if wanted else None,
-                answer(body, features.stream) if wanted and body is not None else None,
+                context, call.id, self._policy, time_ns(), ending.started, ending.ended, status, failure, overhead_ms,
+                chat.model[:_LONGEST],
+                (chat.output_limit, chat.temperature, chat.top_p, chat.seed, chat.n, chat.frequency_penalty,
+                 chat.presence_penalty),
+                features.stream, features.conversation[:_LONGEST], features.tenant, features.key,
+                hit.tier if hit else call.tier, call.rule, call.strategy, call.cache,
+                (hit.model, hit.provider) if hit else None, [_tried(attempt) for attempt in attempts],
+                prompt(chat) if content else None,
+                answer(body, features.stream) if content and body is not None else None,
             )
         )  # fmt: skip
 
 
-def _tried(attempt: "Attempt", now: int, ended: float) -> Tried:
-    failure, completion, route, first = attempt.failure, attempt.completion, attempt.route, attempt.first_token
+def _tried(attempt: "Attempt") -> Tried:
+    failure, completion = attempt.failure, attempt.completion
     return Tried(
-        attempt.span or span_id(), attempt.number, route.model.id, route.target.model, route.provider,
-        route.target.base_url, _wall(attempt.started, now, ended), _wall(attempt.ended, now, ended),
-        None if failure is None else failure.kind.value, attempt.status, attempt.finish_reason, attempt.usage,
-        attempt.nano, None if first is None else first - attempt.started,
-        completion.id[:128] if completion is not None else "", completion.model[:128] if completion is not None else "",
-    )  # fmt: skip
-
-
-def _wall(moment: float, now: int, ended: float) -> int:
-    """Unix nanoseconds of a perf_counter time; `ended` is the one that belongs to `now`."""
-    return now - int((ended - moment) * 1e9)
-
-
-def _parameters(chat: ChatRequest) -> Sequence[object]:
-    """What the caller set, in the order of `spans.PARAMETERS`."""
-    return (
-        chat.output_limit, chat.temperature, chat.top_p, chat.seed, chat.n, chat.frequency_penalty,
-        chat.presence_penalty,
+        attempt.span or span_id(), attempt.number, attempt.route, attempt.started, attempt.first_token, attempt.ended,
+        None if failure is None else failure.kind, attempt.status, attempt.finish_reason, attempt.usage, attempt.nano,
+        completion.id[:_LONGEST] if completion is not None else "",
+        completion.model[:_LONGEST] if completion is not None else "",
     )  # fmt: skip

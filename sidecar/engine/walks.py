@@ -10,24 +10,28 @@ KEPT = 200
 
 
 class Walks:
-    """Counts every step and remembers the newest ways. Use on one event loop."""
+    """Counts every way and remembers the newest ways. Use on one event loop."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, str], int] = {}
+        self._ways: dict[tuple[tuple[str, str], ...], int] = {}
         self._newest: deque[tuple[str, Trace]] = deque(maxlen=KEPT)
 
     def add(self, walks: Iterable[tuple[str, Trace]]) -> None:
         """Requests that ended: each its id and its trace."""
-        counts = self._counts
+        ways = self._ways
         for walk in walks:
             self._newest.append(walk)
-            for step in walk[1]:
-                counts[step] = counts.get(step, 0) + 1
+            way = tuple(walk[1])
+            ways[way] = ways.get(way, 0) + 1
 
     @property
     def counts(self) -> Mapping[tuple[str, str], int]:
-        """How many requests left a node by an outcome. Names are of policies, so there are few."""
-        return self._counts
+        """How many requests left a node by an outcome. Names are of policies, so there are few ways."""
+        counts: dict[tuple[str, str], int] = {}
+        for way, times in self._ways.items():
+            for step in way:
+                counts[step] = counts.get(step, 0) + times
+        return counts
 
     def newest(self) -> dict[str, Trace]:
         """The ways that are remembered, by request id."""

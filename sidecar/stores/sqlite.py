@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from ..threads import into_background
 from .database import migrate, open_database
 from .figures import summary
 from .journal import Journal, replay
@@ -68,7 +69,7 @@ class SQLiteLedger:
         migrate(path)
         self._db = open_database(path)
         self._rollups = Rollups(self._db.conn)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger", initializer=into_background)
         self.notices = replay(path, self._restore)
         self._journal = Journal(path)
 

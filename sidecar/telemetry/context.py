@@ -19,7 +19,7 @@ _TRACESTATE = re.compile(r"[ -~\t]{1,512}")
 _random = Random(os.urandom(32))  # noqa: S311  ids must be unique, and no system call each; they open nothing
 
 
-class Context(Struct):
+class Context(Struct, gc=False):
     """A request's place in a trace. `span` is its own id, `parent` its caller's or empty; both in hexadecimal.
 
     `state` is the caller's `tracestate`, passed on as it came.
@@ -45,7 +45,8 @@ def begin(headers: Mapping[str, str], share: float) -> Context:
     decision; where there is none, `share` of the requests are (0 to 1)."""
     found = _TRACEPARENT.fullmatch(headers["traceparent"].strip(" \t")) if "traceparent" in headers else None
     if found is None or (found["more"] and found["version"] == "00"):
-        return Context(f"{_random.getrandbits(128) or 1:032x}", span_id(), "", _random.random() < share, "")
+        ids = _random.randbytes(24).hex()
+        return Context(ids[:32], ids[32:], "", share >= 1.0 or _random.random() < share, "")
     state = headers.get("tracestate", "")
     if _TRACESTATE.fullmatch(state) is None:
         state = ""
@@ -53,5 +54,5 @@ def begin(headers: Mapping[str, str], share: float) -> Context:
 
 
 def span_id() -> str:
-    """A new span's id."""
-    return f"{_random.getrandbits(64) or 1:016x}"
+    """A new span's id. All zeros would be none; chance makes them once in 2^64."""
+    return _random.randbytes(8).hex()

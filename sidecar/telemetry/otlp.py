@@ -1,96 +1,118 @@
-"""OTLP/HTTP's JSON: spans as bytes. https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
+"""OTLP/HTTP's JSON: spans as text. https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
 
-Ids are hexadecimal, 64-bit integers are text, enums are numbers.
+Ids are hexadecimal, 64-bit integers are text, enums are numbers. Attributes are text too, several with commas between:
+without an object for each, and what is the same for many spans is written once.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from .names import SCHEMA_URL
 
 SERVER: Final = 2
 CLIENT: Final = 3
-ERROR: Final = 2
+_FAILED: Final = ',"status":{"code":2}'
 _MOST: Final = 2**63 - 1
 
 
-Attribute = Raw
-"""A name and a value, as JSON: they are written as they are made, without an object for each."""
+class Span(Struct, frozen=True, gc=False):
+    """One span. `name` is what is `inside` a text; times are nanoseconds of Unix time; `attributes` are their JSON."""
 
-
-class Status(Struct, frozen=True, gc=False, omit_defaults=True):
-    """How a span ended; 0 is nothing special."""
-
-    code: int = 0
-
-
-class Span(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """One span. Times are nanoseconds of Unix time, as text."""
-
-    trace_id: str
-    span_id: str
+    trace: str
+    span: str
+    parent: str
+    state: str
     name: str
     kind: int
-    start_time_unix_nano: str
-    end_time_unix_nano: str
-    attributes: list[Attribute]
-    parent_span_id: str = ""
-    trace_state: str = ""
-    status: Status = Status()
+    start: int
+    end: int
+    attributes: str
+    failed: bool
+
+    def written(self) -> str:
+        """As JSON."""
+        parent = f'"parentSpanId":"{self.parent}",' if self.parent else ""
+        state = f'"traceState":"{inside(self.state)}",' if self.state else ""
+        return (
+            f'{{"traceId":"{self.trace}","spanId":"{self.span}",{parent}{state}"name":"{self.name}",'
+            f'"kind":{self.kind},"startTimeUnixNano":"{self.start}","endTimeUnixNano":"{self.end}",'
+            f'"attributes":[{self.attributes}]{_FAILED if self.failed else ""}}}'
+        )
 
 
-encoded = msgspec.json.Encoder().encode
-"""Any of these structs as JSON."""
+def inside(value: str) -> str:
+    """A text as it stands between the quotation marks of JSON."""
+    return _encode(value)[1:-1].decode()
 
 
-def text(key: str, value: str) -> Attribute:
+def text(key: str, value: str) -> str:
     """An attribute that is text."""
-    return Raw(b'%b{"stringValue":%b}}' % (_head(key), encoded(value)))
+    return f"{open_text(key)}{inside(value)}{END}"
 
 
-known_text = lru_cache(maxsize=4096)(text)
-"""The same for what comes from the configuration: the same few again and again."""
-
-
-def integer(key: str, value: int) -> Attribute:
+def integer(key: str, value: int) -> str:
     """An attribute that is a whole number; one that 64 bits do not hold would have the whole export refused."""
-    return Raw(b'%b{"intValue":"%d"}}' % (_head(key), max(-_MOST, min(value, _MOST))))
+    return f"{open_integer(key)}{bounded(value)}{END}"
 
 
-def number(key: str, value: float) -> Attribute:
+def number(key: str, value: float) -> str:
     """An attribute that is a number."""
-    return Raw(b'%b{"doubleValue":%b}}' % (_head(key), encoded(value)))
+    return f"{open_number(key)}{value!r}}}}}"
 
 
-def flag(key: str, value: bool) -> Attribute:
+def flag(key: str, value: bool) -> str:
     """An attribute that is true or false."""
-    return Raw(b'%b{"boolValue":%b}}' % (_head(key), encoded(value)))
+    return f'{{"key":"{key}","value":{{"boolValue":{"true" if value else "false"}}}}}'
 
 
-@lru_cache(maxsize=256)
-def texts(key: str, *values: str) -> Attribute:
-    """An attribute that is a list of texts out of a closed list."""
-    listed = b",".join(b'{"stringValue":%b}' % encoded(value) for value in values)
-    return Raw(b'%b{"arrayValue":{"values":[%b]}}}' % (_head(key), listed))
+def texts(key: str, *values: str) -> str:
+    """An attribute that is a list of texts."""
+    listed = ",".join(f'{{"stringValue":"{inside(value)}"}}' for value in values)
+    return f'{{"key":"{key}","value":{{"arrayValue":{{"values":[{listed}]}}}}}}'
 
 
-@lru_cache(maxsize=256)
-def _head(key: str) -> bytes:
-    return b'{"key":%b,"value":' % encoded(key)
+def open_text(key: str) -> str:
+    """An attribute up to what is `inside` its text; `END` follows."""
+    return f'{{"key":"{key}","value":{{"stringValue":"'
 
 
-def request(resource: Mapping[str, str], scope: tuple[str, str], spans: Sequence[Raw]) -> bytes:
-    """An export request: spans, each encoded already, of a resource and an instrumentation scope (name, version)."""
-    attributes = [text(key, value) for key, value in resource.items()]
-    scope_spans = {"scope": {"name": scope[0], "version": scope[1]}, "spans": spans, "schemaUrl": SCHEMA_URL}
-    return encoded(
-        {
-            "resourceSpans": [
-                {"resource": {"attributes": attributes}, "scopeSpans": [scope_spans], "schemaUrl": SCHEMA_URL}
-            ]
-        }
+def open_integer(key: str) -> str:
+    """An attribute up to its whole number, which is `bounded`; `END` follows."""
+    return f'{{"key":"{key}","value":{{"intValue":"'
+
+
+def open_number(key: str) -> str:
+    """An attribute up to its number, which is finite; two closing brackets follow."""
+    return f'{{"key":"{key}","value":{{"doubleValue":'
+
+
+END: Final = '"}}'
+"""Ends an attribute that is text or a whole number."""
+
+
+def bounded(value: int) -> int:
+    """The nearest number that 64 bits hold."""
+    return value if -_MOST <= value <= _MOST else _MOST if value > 0 else -_MOST
+
+
+def request(resource: Mapping[str, str], scope: tuple[str, str], spans: Iterable[str]) -> bytes:
+    """An export request: spans, written already, of a resource and an instrumentation scope (name, version)."""
+    schema = f'"schemaUrl":"{SCHEMA_URL}"'
+    attributes = ",".join(text(key, value) for key, value in resource.items())
+    name, version = map(inside, scope)
+    before = (
+        f'{{"resourceSpans":[{{"resource":{{"attributes":[{attributes}]}},'
+        f'"scopeSpans":[{{"scope":{{"name":"{name}","version":"{version}"}},"spans":['
     )
+    # Joined once: an export may be megabytes.
+    parts = [before.encode()]
+    for span in spans:
+        parts += (span.encode(), b",")
+    parts[-1] = f"],{schema}}}],{schema}}}]}}".encode()
+    return b"".join(parts)
+
+
+_encode = msgspec.json.Encoder().encode
