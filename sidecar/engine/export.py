@@ -35,7 +35,7 @@ MAX_WAITING = 4096
 """Requests whose spans wait."""
 PAUSE = 0.2
 """Seconds they wait for company."""
-BATCH = 128
+BATCH = 64
 """Requests of one export."""
 MAX_BYTES = 4 * 1024 * 1024
 """Bytes of one export, or little more."""
@@ -84,6 +84,7 @@ class Exporter:
         self._collector: Collector | None = None
         self._waiting: deque[Finished] = deque()
         self._some = asyncio.Event()
+        self._enough = asyncio.Event()
         self._stop = asyncio.Event()
         self._said: str | None = None
 
@@ -99,20 +100,30 @@ class Exporter:
         self._waiting.append(finished)
         if len(self._waiting) == 1:
             self._some.set()
+        elif len(self._waiting) == BATCH:
+            self._enough.set()
 
     async def run(self, upstream: Upstream, report: Report) -> None:
         """Send until `stop`, and then what is left. `upstream` must stay open as long."""
         while not self._stop.is_set():
             await self._some.wait()
-            self._some.clear()
-            await self._rest(PAUSE)
-            while self._waiting:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PAUSE):
+                    await self._enough.wait()
+            if self._waiting:
+                # Once: what came meanwhile waits for company again, for an export costs more than what is in it.
                 await self._send(upstream, report)
+            if not self._waiting:
+                self._some.clear()
+            if len(self._waiting) < BATCH:
+                self._enough.clear()
+        while self._waiting:
+            await self._send(upstream, report)
 
     async def stop(self, running: "asyncio.Task[None]") -> None:
         """Send what is left, within `LAST` seconds, and end `run`."""
-        self._stop.set()
-        self._some.set()
+        for event in (self._stop, self._some, self._enough):
+            event.set()
         await asyncio.wait({running}, timeout=LAST)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -181,8 +181,7 @@ def _beside(live: Live, graph: Graph, routes: dict[str, Route]) -> Live:
     """A graph on trial beside the one in use. On trial is how requests are decided: who may call, what is stored, and
     what bounds retries stay as they are."""
     header = (live.policy_header[0], graph.short_hash.encode())
-    tracing = None if live.tracing is None else live.tracing.under(graph.short_hash)
-    return replace(live, graph=graph, routes=routes, policy_header=header, tracing=tracing)
+    return replace(live, graph=graph, routes=routes, policy_header=header)
 
 
 def _routes(graph: Graph, access: Access, stores: Stores) -> dict[str, Route]:
@@ -204,7 +203,7 @@ def _tracing(graph: Graph, to: Collector | None, exporter: Exporter) -> Tracing 
     if to is None:
         return None
     spec = graph.gateway.tracing
-    return Tracing(exporter, spec.sample / 100, spec.content == "redacted", graph.short_hash)
+    return Tracing(exporter, spec.sample / 100, spec.content == "redacted")
 
 
 def _route(model: Model, provider: Provider, access: Access, gate: Gate | None) -> Route:

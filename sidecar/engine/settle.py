@@ -64,16 +64,18 @@ class Settler:
         if live.recorder is not None and (attempts or call.hit is not None):
             features = live.recorder.features(call)
         self.records.walked(call.id, call.trace)
+        rows = []
         for attempt in attempts:
             self._learn(attempt)
             for meter in call.meters:
                 meter.leave(attempt.number, attempt.usage or _NO_USAGE, attempt.nano)
-            self.records.add(status, _attempt_row(call, attempt, overhead, policy, features), attempt is attempts[-1])
+            rows.append(_attempt_row(call, attempt, overhead, policy, features))
         if not attempts:
-            row = _unasked_row(call, ending, overhead, policy, features)
-            self.records.add(status, row, last=True)
+            rows.append(_unasked_row(call, ending, overhead, policy, features))
+        for row in rows:
+            self.records.add(status, row, row is rows[-1])
         if live.tracing is not None:
-            live.tracing.settled(call, attempts, ending, status, overhead)
+            live.tracing.settled(call, rows, attempts, ending, status)
         if attempts and attempts[-1].lost:
             self.records.metrics.lost(attempts[-1].lost)
         if len(attempts) > 1 and attempts[-1].failure is None and attempts[-1].route.model.id != call.chain[0].id:
@@ -190,6 +192,7 @@ def _unasked_row(call: Call, ending: Ending, overhead: float, policy: str, kept:
         call.now, call.id, 0, "refused" if hit is None else "hit", "chat", call.chat.model[:128],
         call.features.tenant, call.features.key, model=hit.model if hit else None,
         provider=hit.provider if hit else None, tier=(hit.tier if hit else call.tier) or None,
+        rule=call.rule or None, strategy=call.strategy or None,
         failure=refusal.code if refusal else None, stream=int(call.features.stream), cache=call.cache,
         status=ending.status, cost_nano=0 if hit else None, latency_ms=round((ending.ended - ending.started) * 1000, 3),
         overhead_ms=overhead, policy=policy, features=kept,

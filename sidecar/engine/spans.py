@@ -1,42 +1,47 @@
 """What was put aside of a request as OTLP spans: one of the request, and below it one of each attempt."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from ..chat import FailureKind, Usage
+from ..chat import FailureKind
 from ..providers import VENDORS
 from ..registry.price import NANO
+from ..stores.ledger import Row
 from ..telemetry import names
 from ..telemetry.otlp import (
     CLIENT,
     END,
     SERVER,
-    Span,
+    Form,
     bounded,
     flag,
+    form,
     inside,
     integer,
     number,
     open_integer,
     open_number,
     open_text,
+    place,
+    span,
     text,
     texts,
 )
 from .content import shown
 from .traces import Finished, Tried
 
+_CANCELLED = FailureKind.CANCELLED.value
 _FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter"})
 _PORTS = {"http": 80, "https": 443}
 _DECIDED = (
     names.POLICY, names.CACHE, names.TENANT, names.KEY, names.TIER, names.RULE, names.STRATEGY, names.ERROR_TYPE
 )  # fmt: skip
-_PARAMETERS = (
+PARAMETERS = (
     (names.REQUEST_MAX_TOKENS, integer),
     (names.REQUEST_TEMPERATURE, number),
     (names.REQUEST_TOP_P, number),
-    (names.REQUEST_SEED, integer),
     (names.REQUEST_CHOICES, integer),
     (names.REQUEST_FREQUENCY_PENALTY, number),
     (names.REQUEST_PRESENCE_PENALTY, number),
@@ -44,14 +49,10 @@ _PARAMETERS = (
 _OPERATION = text(names.OPERATION, "chat")
 _STREAM = flag(names.REQUEST_STREAM, True)
 _ESTIMATED = flag(names.USAGE_ESTIMATED, True)
-_REQUEST_MODEL = open_text(names.REQUEST_MODEL)
 _REQUEST_ID = open_text(names.REQUEST_ID)
-_STATUS = open_integer(names.HTTP_STATUS)
 _OVERHEAD = open_number(names.OVERHEAD_MS)
-_ATTEMPTS = open_integer(names.ATTEMPTS)
 _COST = open_number(names.COST_USD)
 _RESPONSE_ID = open_text(names.RESPONSE_ID)
-_RESPONSE_MODEL = open_text(names.RESPONSE_MODEL)
 _INPUT = open_integer(names.INPUT_TOKENS)
 _OUTPUT = open_integer(names.OUTPUT_TOKENS)
 
@@ -63,92 +64,111 @@ def written(finished: Finished) -> str:
 
 def _request(finished: Finished) -> str:
     """The span of a request."""
-    context, failure, more = finished.context, finished.failure or "", ""
+    context, row, tried = finished.context, finished.row, finished.tried
+    told = f",{_REQUEST_ID}{row.request_id}{END},{_OVERHEAD}{row.overhead_ms!r}}}}}"
+    nano = row.cost_nano if len(tried) < 2 else _sum([attempt.row.cost_nano for attempt in tried])
+    if nano is not None:
+        told += f",{_COST}{nano / NANO!r}}}}}"
     if finished.conversation:
-        more = "," + text(names.CONVERSATION, finished.conversation)
-    if finished.hit is not None:
-        model, provider = finished.hit
-        more += f",{text(names.RESPONSE_MODEL, model)},{text(names.MODEL_PROVIDER, provider)},{_COST}0.0}}}}"
-    elif finished.tried:
-        costs = [tried.nano for tried in finished.tried if tried.nano is not None]
-        if len(costs) == len(finished.tried):
-            more += f",{_COST}{sum(costs) / NANO!r}}}}}"
-    if not finished.tried:
-        more += _content(finished)
-    decided = _decided(
-        finished.stream, finished.policy, finished.cache, finished.tenant, finished.key, finished.tier, finished.rule,
-        finished.strategy, failure,
+        told += "," + text(names.CONVERSATION, finished.conversation)
+    if not tried:
+        told += _content(finished)
+    form = _request_form(
+        row.requested_model, finished.status, len(tried), row.stream, None if tried else (row.model, row.provider),
+        (row.policy, row.cache, row.tenant, row.key_name, row.tier, row.rule, row.strategy, row.failure),
     )  # fmt: skip
-    asked = inside(finished.asked)
-    attributes = (
-        f"{decided},{_REQUEST_MODEL}{asked}{END},{_REQUEST_ID}{finished.id}{END},{_STATUS}{finished.status}{END},"
-        f"{_OVERHEAD}{finished.overhead_ms!r}}}}},{_ATTEMPTS}{len(finished.tried)}{END}{more}"
-    )
-    failed = finished.status >= 500 or (finished.status < 400 and failure != "")
-    return Span(
-        context.trace, context.span, context.parent, context.state, f"chat {asked}", SERVER,
-        finished.wall(finished.started), finished.now, attributes, failed,
-    ).written()  # fmt: skip
+    start = finished.now - int((finished.ended - finished.started) * 1e9)
+    return span(form, place(context.trace, context.span, context.parent, context.state), start, finished.now, told)
 
 
-@lru_cache(maxsize=4096)
-def _decided(stream: bool, *values: str) -> str:
-    """What comes from the configuration: the same few again and again."""
-    found = [_OPERATION, text(names.HTTP_METHOD, "POST"), text(names.HTTP_ROUTE, "/v1/chat/completions")]
+@lru_cache(maxsize=1024)
+def _request_form(
+    asked: str,
+    status: int,
+    attempts: int,
+    stream: int,
+    answered_by: tuple[str | None, str | None] | None,
+    decided: tuple[str | None, ...],
+) -> Form:
+    """By what the configuration makes of requests: the same few again and again."""
+    found = [
+        _OPERATION,
+        text(names.HTTP_METHOD, "POST"),
+        text(names.HTTP_ROUTE, "/v1/chat/completions"),
+        text(names.REQUEST_MODEL, asked),
+        integer(names.HTTP_STATUS, status),
+        integer(names.ATTEMPTS, attempts),
+    ]
     found += [_STREAM] if stream else []
-    return ",".join([*found, *(text(name, value) for name, value in zip(_DECIDED, values, strict=True) if value)])
+    found += [text(name, value) for name, value in zip(_DECIDED, decided, strict=True) if value]
+    if answered_by is not None:
+        pairs = zip((names.RESPONSE_MODEL, names.MODEL_PROVIDER), answered_by, strict=True)
+        found += [text(name, value) for name, value in pairs if value]
+    failed = status >= 500 or (status < 400 and decided[-1] is not None)
+    return form(f"chat {inside(asked)}", SERVER, found, failed)
+
+
+def _sum(costs: Sequence[int | None]) -> int | None:
+    """Nobody knows the sum when one of them is not known."""
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if len(known) == len(costs) else None
 
 
 def _attempt(tried: Tried, finished: Finished) -> str:
     """The span of an attempt."""
-    route, context, failure, reason = tried.route, finished.context, tried.failure, tried.finish_reason
-    target = route.target
-    found = _ended(
-        (route.model.id, target.model, route.provider, target.base_url),
-        (tried.number, tried.status, None if failure is None else failure.value),
-        reason if reason in _FINISH_REASONS else None,
-        finished.stream,
-    ) + _parameters(finished.parameters)
-    if tried.response_id:
-        found += f",{_RESPONSE_ID}{inside(tried.response_id)}{END}"
-    if tried.response_model:
-        found += f",{_RESPONSE_MODEL}{inside(tried.response_model)}{END}"
-    if tried.nano is not None:
-        found += f",{_COST}{tried.nano / NANO!r}}}}}"
-    if tried.usage is not None:
-        found += _of_usage(tried.usage)
-    if tried.first_token is not None and finished.stream:
-        found += "," + number(names.RESPONSE_FIRST_CHUNK, tried.first_token - tried.started)
+    context, row, target = finished.context, tried.row, tried.route.target
+    told = f",{_RESPONSE_ID}{inside(tried.response_id)}{END}" if tried.response_id else ""
+    if row.cost_nano is not None:
+        told += f",{_COST}{row.cost_nano / NANO!r}}}}}"
+    if row.input_tokens or row.output_tokens:
+        told += _of_usage(row)
+    if row.first_token_ms is not None and row.stream:
+        told += "," + number(names.RESPONSE_FIRST_CHUNK, row.first_token_ms / 1000)
+    if finished.seed is not None:
+        told += "," + integer(names.REQUEST_SEED, finished.seed)
     if tried is finished.tried[-1]:
-        found += _content(finished)
-    return Span(
-        context.trace, tried.span, context.span, context.state, f"chat {inside(target.model)}", CLIENT,
-        finished.wall(tried.started), finished.wall(tried.ended), found,
-        failure is not None and failure is not FailureKind.CANCELLED,
-    ).written()  # fmt: skip
+        told += _content(finished)
+    form = _attempt_form(
+        (row.model, target.model, row.provider, target.base_url), (row.attempt, row.status, row.failure),
+        row.finish_reason, row.stream, tried.response_model, finished.parameters,
+    )  # fmt: skip
+    start = finished.now - int((finished.ended - tried.started) * 1e9)
+    where = place(context.trace, tried.span, context.span, context.state)
+    return span(form, where, start, start + int(row.latency_ms * 1e6), told)
 
 
-@lru_cache(maxsize=4096)
-def _ended(
-    route: tuple[str, str, str, str], ended: tuple[int, int | None, str | None], reason: str | None, stream: bool
-) -> str:
-    """Where an attempt went and how it ended: out of the configuration, and closed lists."""
+@lru_cache(maxsize=1024)
+def _attempt_form(
+    route: tuple[str | None, str, str | None, str],
+    ended: tuple[int, int | None, str | None],
+    reason: str | None,
+    stream: int,
+    response_model: str,
+    parameters: tuple[object, ...],
+) -> Form:
+    """By where attempts go, how they end, and what callers set: an app asks in the same way again and again."""
     model, upstream, provider, base_url = route
     attempt, status, failure = ended
     found = [
         _OPERATION,
-        text(names.PROVIDER, VENDORS.get(provider, provider)),
+        text(names.PROVIDER, VENDORS.get(provider or "", provider or "")),
         text(names.REQUEST_MODEL, upstream),
-        text(names.MODEL, model),
-        text(names.MODEL_PROVIDER, provider),
+        text(names.MODEL, model or ""),
+        text(names.MODEL_PROVIDER, provider or ""),
         *_address(base_url),
         integer(names.ATTEMPT, attempt),
     ]
     found += [_STREAM] if stream else []
     found += [text(names.ERROR_TYPE, failure)] if failure is not None else []
     found += [integer(names.HTTP_STATUS, status)] if status is not None else []
-    found += [texts(names.RESPONSE_FINISH_REASONS, reason)] if reason is not None else []
-    return ",".join(found)
+    found += [texts(names.RESPONSE_FINISH_REASONS, reason)] if reason is not None and reason in _FINISH_REASONS else []
+    found += [text(names.RESPONSE_MODEL, response_model)] if response_model else []
+    found += [
+        make(name, value)  # type: ignore[arg-type]  # each value is of its maker's type
+        for (name, make), value in zip(PARAMETERS, parameters, strict=True)
+        if value is not None
+    ]
+    return form(f"chat {inside(upstream)}", CLIENT, found, failure is not None and failure != _CANCELLED)
 
 
 def _content(finished: Finished) -> str:
@@ -156,26 +176,15 @@ def _content(finished: Finished) -> str:
     return "".join(f",{text(name, shown(said))}" for name, said in told if said)
 
 
-def _of_usage(usage: Usage) -> str:
-    found = f",{_INPUT}{bounded(usage.input_tokens)}{END},{_OUTPUT}{bounded(usage.output_tokens)}{END}"
-    put_by = usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
-    if usage.cached_tokens:
-        found += "," + integer(names.CACHE_READ_TOKENS, usage.cached_tokens)
-    if put_by:
-        found += "," + integer(names.CACHE_CREATION_TOKENS, put_by)
-    if usage.reasoning_tokens:
-        found += "," + integer(names.REASONING_TOKENS, usage.reasoning_tokens)
-    return f"{found},{_ESTIMATED}" if usage.estimated else found
-
-
-@lru_cache(maxsize=1024)
-def _parameters(given: tuple[object, ...]) -> str:
-    """What a caller set: an app asks in the same way again and again."""
-    return "".join(
-        f",{make(name, value)}"  # type: ignore[arg-type]  # each value is of its maker's type
-        for (name, make), value in zip(_PARAMETERS, given, strict=True)
-        if value is not None
-    )
+def _of_usage(row: Row) -> str:
+    found = f",{_INPUT}{bounded(row.input_tokens)}{END},{_OUTPUT}{bounded(row.output_tokens)}{END}"
+    if row.cached_tokens:
+        found += "," + integer(names.CACHE_READ_TOKENS, row.cached_tokens)
+    if row.cache_write_tokens:
+        found += "," + integer(names.CACHE_CREATION_TOKENS, row.cache_write_tokens)
+    if row.reasoning_tokens:
+        found += "," + integer(names.REASONING_TOKENS, row.reasoning_tokens)
+    return f"{found},{_ESTIMATED}" if row.estimated else found
 
 
 def _address(base_url: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 
 from ..call import Call
-from ..chat import FailureKind, Usage
+from ..stores.ledger import Row
 from ..telemetry.context import Context, begin, span_id
 from .content import Said, answer, prompt
 
@@ -25,48 +25,30 @@ _LONGEST = 128
 
 
 class Tried(Struct, frozen=True, gc=False):
-    """What is told of one attempt. Times are perf_counter seconds."""
+    """What is told of one attempt, beside its row. `started` is in perf_counter seconds."""
 
+    row: Row
     span: str
-    number: int
     route: "Route"
     started: float
-    first_token: float | None
-    ended: float
-    failure: FailureKind | None
-    status: int | None
-    finish_reason: str | None
-    usage: Usage | None
-    nano: int | None
     response_id: str
     response_model: str
 
 
 class Finished(Struct, frozen=True, gc=False):
-    """What is told of one request. Times are perf_counter seconds; `now` is Unix time in nanoseconds when it `ended`.
-    `parameters` are what the caller set, in the order of `spans._PARAMETERS`. `hit` is who had given an answer from the
-    cache: model, provider. `input` and `output` are None unless content is asked for."""
+    """What is told of one request, beside `row`, its last. Times are perf_counter seconds; `now` is Unix time in
+    nanoseconds when it `ended`. `parameters` are what the caller set, in the order of `spans.PARAMETERS`, and `seed`,
+    which is another each time. `input` and `output` are None unless content is asked for."""
 
     context: Context
-    id: str
-    policy: str
+    row: Row
+    status: int
     now: int
     started: float
     ended: float
-    status: int
-    failure: str | None
-    overhead_ms: float
-    asked: str
-    parameters: tuple[object, ...]
-    stream: bool
     conversation: str
-    tenant: str
-    key: str
-    tier: str
-    rule: str
-    strategy: str
-    cache: str
-    hit: tuple[str, str] | None
+    parameters: tuple[object, ...]
+    seed: int | None
     tried: Sequence[Tried]
     input: list[Said] | None
     output: list[Said] | None
@@ -75,10 +57,6 @@ class Finished(Struct, frozen=True, gc=False):
     def count(self) -> int:
         """How many spans it makes."""
         return 1 + len(self.tried)
-
-    def wall(self, moment: float) -> int:
-        """Unix time in nanoseconds."""
-        return self.now - int((self.ended - moment) * 1e9)
 
 
 class Sink(Protocol):
@@ -90,53 +68,45 @@ class Sink(Protocol):
 
 class Tracing:
     """How the policy in use wants its requests traced. `share` of those without a caller's own decision are sampled
-    (0 to 1); `content` adds redacted prompts and answers; `policy` is the graph's hash as it is shown."""
+    (0 to 1); `content` adds redacted prompts and answers."""
 
-    def __init__(self, sink: Sink, share: float, content: bool, policy: str) -> None:
+    def __init__(self, sink: Sink, share: float, content: bool) -> None:
         self._sink = sink
-        self._policy = policy
         self._share = share
         self.content = content
-
-    def under(self, policy: str) -> "Tracing":
-        """The same for requests that another policy decides."""
-        return Tracing(self._sink, self._share, self.content, policy)
 
     def begin(self, headers: Mapping[str, str]) -> Context:
         """The place in a trace of a request with these headers (names in lower case)."""
         return begin(headers, self._share)
 
     def settled(
-        self, call: Call, attempts: "Sequence[Attempt]", ending: "Ending", status: int, overhead_ms: float
+        self, call: Call, rows: Sequence[Row], attempts: "Sequence[Attempt]", ending: "Ending", status: int
     ) -> None:
-        """A call has ended, `status` being 499 when its caller hung up. Keeps nothing of the call itself."""
+        """A call has ended, `status` being 499 when its caller hung up; `rows` are one of each attempt, or of none.
+        Keeps nothing of the call itself."""
         context = call.context
         if context is None or not context.sampled:
             return
-        chat, features, hit, content = call.chat, call.features, call.hit, self.content
-        body = ending.body if hit is None else hit.body
-        last = attempts[-1].failure if attempts else None
-        failure = last.kind.value if last is not None else call.refusal.code if call.refusal is not None else None
+        chat, stream, said = call.chat, call.features.stream, None
+        if self.content:
+            body = ending.body if call.hit is None else call.hit.body
+            said = None if body is None else answer(body, stream)
         self._sink.put(
             Finished(
-                context, call.id, self._policy, time_ns(), ending.started, ending.ended, status, failure, overhead_ms,
-                chat.model[:_LONGEST],
-                (chat.output_limit, chat.temperature, chat.top_p, chat.seed, chat.n, chat.frequency_penalty,
+                context, rows[-1], status, time_ns(), ending.started, ending.ended,
+                call.features.conversation[:_LONGEST],
+                (chat.output_limit, chat.temperature, chat.top_p, chat.n, chat.frequency_penalty,
                  chat.presence_penalty),
-                features.stream, features.conversation[:_LONGEST], features.tenant, features.key,
-                hit.tier if hit else call.tier, call.rule, call.strategy, call.cache,
-                (hit.model, hit.provider) if hit else None, [_tried(attempt) for attempt in attempts],
-                prompt(chat) if content else None,
-                answer(body, features.stream) if content and body is not None else None,
+                chat.seed, [_tried(*pair) for pair in zip(attempts, rows, strict=False)],
+                prompt(chat) if self.content else None, said,
             )
         )  # fmt: skip
 
 
-def _tried(attempt: "Attempt") -> Tried:
-    failure, completion = attempt.failure, attempt.completion
+def _tried(attempt: "Attempt", row: Row) -> Tried:
+    completion = attempt.completion
     return Tried(
-        attempt.span or span_id(), attempt.number, attempt.route, attempt.started, attempt.first_token, attempt.ended,
-        None if failure is None else failure.kind, attempt.status, attempt.finish_reason, attempt.usage, attempt.nano,
+        row, attempt.span or span_id(), attempt.route, attempt.started,
         completion.id[:_LONGEST] if completion is not None else "",
         completion.model[:_LONGEST] if completion is not None else "",
     )  # fmt: skip

@@ -1,14 +1,13 @@
 """OTLP/HTTP's JSON: spans as text. https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
 
 Ids are hexadecimal, 64-bit integers are text, enums are numbers. Attributes are text too, several with commas between:
-without an object for each, and what is the same for many spans is written once.
+without an object for each. What is the same for many spans is written once, as a form.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
-from msgspec import Struct
 
 from .names import SCHEMA_URL
 
@@ -18,29 +17,27 @@ _FAILED: Final = ',"status":{"code":2}'
 _MOST: Final = 2**63 - 1
 
 
-class Span(Struct, frozen=True, gc=False):
-    """One span. `name` is what is `inside` a text; times are nanoseconds of Unix time; `attributes` are their JSON."""
+Form = tuple[str, str, str]
+"""What many spans have in common: the text before their start, between their end and what else is told, and after."""
 
-    trace: str
-    span: str
-    parent: str
-    state: str
-    name: str
-    kind: int
-    start: int
-    end: int
-    attributes: str
-    failed: bool
 
-    def written(self) -> str:
-        """As JSON."""
-        parent = f'"parentSpanId":"{self.parent}",' if self.parent else ""
-        state = f'"traceState":"{inside(self.state)}",' if self.state else ""
-        return (
-            f'{{"traceId":"{self.trace}","spanId":"{self.span}",{parent}{state}"name":"{self.name}",'
-            f'"kind":{self.kind},"startTimeUnixNano":"{self.start}","endTimeUnixNano":"{self.end}",'
-            f'"attributes":[{self.attributes}]{_FAILED if self.failed else ""}}}'
-        )
+def form(name: str, kind: int, attributes: Iterable[str], failed: bool) -> Form:
+    """The form of spans; `name` is what is `inside` a text."""
+    before = f'"name":"{name}","kind":{kind},"startTimeUnixNano":"'
+    return before, f'","attributes":[{",".join(attributes)}', f"]{_FAILED if failed else ''}}}"
+
+
+def span(form: Form, place: str, start: int, end: int, told: str) -> str:
+    """A span, at a `place` in a trace. Times are nanoseconds of Unix time; `told` are attributes with commas before."""
+    before, attributes, after = form
+    return f'{{{place}{before}{start}","endTimeUnixNano":"{end}{attributes}{told}{after}'
+
+
+def place(trace: str, span: str, parent: str, state: str) -> str:
+    """Where a span is in a trace: `parent` is the span above it, `state` the `tracestate`; either may be empty."""
+    above = f'"parentSpanId":"{parent}",' if parent else ""
+    more = f'"traceState":"{inside(state)}",' if state else ""
+    return f'"traceId":"{trace}","spanId":"{span}",{above}{more}'
 
 
 def inside(value: str) -> str:

@@ -18,6 +18,8 @@ from tests.bench import wire
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 _STREAM = re.compile(rb'"stream": ?true')
+_SPANS = b"POST /v1/traces "
+_TAKEN = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 _USAGE = re.compile(rb'"include_usage": ?true')
 
 
@@ -63,12 +65,16 @@ class Connection(asyncio.Protocol):
     def __init__(self, player: Player) -> None:
         self._player = player
         self._buffer = b""
+        self._unread = 0
         self._busy = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
+        if self._unread:
+            swallowed = min(self._unread, len(data))
+            self._unread, data = self._unread - swallowed, data[swallowed:]
         self._buffer = self._buffer + data if self._buffer else data
         self._serve()
 
@@ -79,11 +85,27 @@ class Connection(asyncio.Protocol):
 
     def _serve(self) -> None:
         while not self._busy and self._buffer:
+            if self._buffer.startswith(_SPANS):
+                if not self._took_spans():
+                    return
+                continue
             end = _message_end(self._buffer)
             if end < 0:
                 return
             message, self._buffer = self._buffer[:end], self._buffer[end:]
             self._answer(message)
+
+    def _took_spans(self) -> bool:
+        """Be the collector of spans as well, one that costs next to nothing: it answers to the headers, and passes the
+        body over unread. False while the headers are not all here."""
+        head = self._buffer.find(b"\r\n\r\n") + 4
+        length = _LENGTH.search(self._buffer, 0, head) if head > 3 else None
+        if length is None:
+            return False
+        end = head + int(length[1])
+        self._unread, self._buffer = max(0, end - len(self._buffer)), self._buffer[end:]
+        self.transport.write(_TAKEN)
+        return True
 
     def _answer(self, message: bytes) -> None:
         counts = self._player.counts
