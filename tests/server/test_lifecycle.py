@@ -281,3 +281,17 @@ async def test_a_provider_by_secret_file(tmp_path: Path) -> None:
             await gate.up(http)
             assert (await http.post(CHAT, json={"model": "m1", "messages": HELLO})).status_code == 200
             assert up.asked[0].headers["authorization"] == f"Bearer {UP_KEY}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="batch threads are Linux's")
+@looped
+async def test_the_servers_and_the_ledgers_threads_do_not_interrupt_the_loops(tmp_path: Path) -> None:
+    async with upstream(m1=says("x")) as up:
+        async with run(tmp_path, config({"up": up.url}, {"m1": "up"}), UP_KEY=UP_KEY) as gate, client(gate.url) as http:
+            await gate.up(http)
+            assert (await http.post(CHAT, json={"model": "m1", "messages": HELLO})).status_code == 200
+            tasks = list(Path(f"/proc/{gate.process.pid}/task").iterdir())
+            policies = {task.name: os.sched_getscheduler(int(task.name)) for task in tasks}
+    assert policies.pop(str(gate.process.pid)) == os.SCHED_OTHER
+    batch = [name for name, policy in policies.items() if policy == os.SCHED_BATCH]
+    assert len(batch) >= 3, policies  # the server's, those that hand over to Python, and the ledger's
