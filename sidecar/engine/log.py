@@ -42,8 +42,8 @@ class Log:
         self._lines: list[bytes] = []
         self._writer: asyncio.Task[None] | None = None
         self._encode = msgspec.json.Encoder().encode
-        self._second = 0
-        self._shown = ""
+        self._now = 0
+        self._head = ""
         self.dropped = 0
 
     def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
@@ -57,12 +57,12 @@ class Log:
         if len(self._lines) >= MAX_WAITING:
             self.dropped += 1
             return
-        now = self._clock()
-        if int(now) != self._second:
-            self._second = int(now)
-            self._shown = datetime.fromtimestamp(self._second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        head = f'{{"time":"{self._shown}.{int(now * 1000) % 1000:03d}Z","level":"{level}","event":"{event}",'
-        self._lines.append(head.encode() + fields[1:])
+        now = int(self._clock() * 1000)
+        if now != self._now:
+            self._now = now
+            shown = datetime.fromtimestamp(now // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._head = f'{{"time":"{shown}.{now % 1000:03d}Z","level":"'
+        self._lines.append(f'{self._head}{level}","event":"{event}",'.encode() + fields[1:])
         if self._writer is None:
             self._writer = asyncio.get_running_loop().create_task(self._drain())
 

@@ -97,7 +97,7 @@ class Tracing:
                 call.features.conversation[:_LONGEST],
                 (chat.output_limit, chat.temperature, chat.top_p, chat.n, chat.frequency_penalty,
                  chat.presence_penalty),
-                chat.seed, [_tried(*pair) for pair in zip(attempts, rows, strict=False)],
+                chat.seed, [_tried(attempt, rows[place]) for place, attempt in enumerate(attempts)],
                 prompt(chat) if self.content else None, said,
             )
         )  # fmt: skip

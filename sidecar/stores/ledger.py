@@ -12,7 +12,7 @@ NO_FEATURES = Raw(b"null")
 """What a row without features has."""
 
 
-class Row(Struct, frozen=True, omit_defaults=True):
+class Row(Struct, frozen=True, omit_defaults=True, gc=False):
     """One attempt, and a request's line in the log.
 
     `attempt` 0 is an answer that needed none (a cache hit) or a request that was refused. Times are milliseconds,

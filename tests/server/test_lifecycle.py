@@ -290,8 +290,12 @@ async def test_the_servers_and_the_ledgers_threads_do_not_interrupt_the_loops(tm
         async with run(tmp_path, config({"up": up.url}, {"m1": "up"}), UP_KEY=UP_KEY) as gate, client(gate.url) as http:
             await gate.up(http)
             assert (await http.post(CHAT, json={"model": "m1", "messages": HELLO})).status_code == 200
-            tasks = list(Path(f"/proc/{gate.process.pid}/task").iterdir())
-            policies = {task.name: os.sched_getscheduler(int(task.name)) for task in tasks}
+            policies = _policies(gate.process.pid)
     assert policies.pop(str(gate.process.pid)) == os.SCHED_OTHER
     batch = [name for name, policy in policies.items() if policy == os.SCHED_BATCH]
     assert len(batch) >= 3, policies  # the server's, those that hand over to Python, and the ledger's
+
+
+def _policies(process: int) -> dict[str, int]:
+    """How the threads of a process are scheduled, by their numbers."""
+    return {task.name: os.sched_getscheduler(int(task.name)) for task in Path(f"/proc/{process}/task").iterdir()}
