@@ -59,7 +59,10 @@ _OUTPUT = open_integer(names.OUTPUT_TOKENS)
 
 def written(finished: Finished) -> str:
     """The span of a request, then those of its attempts, as JSON with commas between."""
-    return ",".join([_request(finished), *[_attempt(tried, finished) for tried in finished.tried]])
+    found = _request(finished)
+    for tried in finished.tried:
+        found += f",{_attempt(tried, finished)}"
+    return found
 
 
 def _request(finished: Finished) -> str:
@@ -71,7 +74,7 @@ def _request(finished: Finished) -> str:
         told += f",{_COST}{nano / NANO!r}}}}}"
     if finished.conversation:
         told += "," + text(names.CONVERSATION, finished.conversation)
-    if not tried:
+    if finished.input is not None and not tried:
         told += _content(finished)
     form = _request_form(
         row.requested_model, finished.status, len(tried), row.stream, None if tried else (row.model, row.provider),
@@ -126,7 +129,7 @@ def _attempt(tried: Tried, finished: Finished) -> str:
         told += "," + number(names.RESPONSE_FIRST_CHUNK, row.first_token_ms / 1000)
     if finished.seed is not None:
         told += "," + integer(names.REQUEST_SEED, finished.seed)
-    if tried is finished.tried[-1]:
+    if finished.input is not None and tried is finished.tried[-1]:
         told += _content(finished)
     form = _attempt_form(
         (row.model, target.model, row.provider, target.base_url), (row.attempt, row.status, row.failure),
