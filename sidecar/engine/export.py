@@ -107,9 +107,7 @@ class Exporter:
         """Send until `stop`, and then what is left. `upstream` must stay open as long."""
         while not self._stop.is_set():
             await self._some.wait()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PAUSE):
-                    await self._enough.wait()
+            await _happens(self._enough, PAUSE)
             if self._waiting:
                 # Once: what came meanwhile waits for company again, for an export costs more than what is in it.
                 await self._send(upstream, report)
@@ -171,9 +169,14 @@ class Exporter:
 
     async def _rest(self, seconds: float) -> None:
         """Wait, unless the gateway stops."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
+        await _happens(self._stop, seconds)
+
+
+async def _happens(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, so long at most."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 async def _post(upstream: Upstream, outgoing: Outgoing) -> int:

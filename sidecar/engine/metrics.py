@@ -118,10 +118,10 @@ class Metrics:
         if row.model is None or row.provider is None or not row.attempt:
             return
         model = (row.provider, row.model)
-        self._attempts.inc((row.provider, row.model, row.failure or row.outcome))
+        self._attempts.inc((*model, row.failure or row.outcome))
         if row.input_tokens or row.output_tokens:
-            self._tokens.observe((row.provider, row.model, "input"), row.input_tokens)
-            self._tokens.observe((row.provider, row.model, "output"), row.output_tokens)
+            self._tokens.observe((*model, "input"), row.input_tokens)
+            self._tokens.observe((*model, "output"), row.output_tokens)
         if row.cost_nano:
             self._cost.inc(model, row.cost_nano / NANO)
         if row.failure is None:

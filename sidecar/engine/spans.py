@@ -13,6 +13,7 @@ from ..telemetry import names
 from ..telemetry.otlp import (
     CLIENT,
     END,
+    NUMBER_END,
     SERVER,
     Form,
     bounded,
@@ -68,10 +69,10 @@ def written(finished: Finished) -> str:
 def _request(finished: Finished) -> str:
     """The span of a request."""
     context, row, tried = finished.context, finished.row, finished.tried
-    told = f",{_REQUEST_ID}{row.request_id}{END},{_OVERHEAD}{row.overhead_ms!r}}}}}"
+    told = f",{_REQUEST_ID}{row.request_id}{END},{_OVERHEAD}{row.overhead_ms!r}{NUMBER_END}"
     nano = row.cost_nano if len(tried) < 2 else _sum([attempt.row.cost_nano for attempt in tried])
     if nano is not None:
-        told += f",{_COST}{nano / NANO!r}}}}}"
+        told += f",{_COST}{nano / NANO!r}{NUMBER_END}"
     if finished.conversation:
         told += "," + text(names.CONVERSATION, finished.conversation)
     if finished.input is not None and not tried:
@@ -122,7 +123,7 @@ def _attempt(tried: Tried, finished: Finished) -> str:
     context, row, target = finished.context, tried.row, tried.route.target
     told = f",{_RESPONSE_ID}{inside(tried.response_id)}{END}" if tried.response_id else ""
     if row.cost_nano is not None:
-        told += f",{_COST}{row.cost_nano / NANO!r}}}}}"
+        told += f",{_COST}{row.cost_nano / NANO!r}{NUMBER_END}"
     if row.input_tokens or row.output_tokens:
         told += _of_usage(row)
     if row.first_token_ms is not None and row.stream:

@@ -10,28 +10,24 @@ KEPT = 200
 
 
 class Walks:
-    """Counts every way and remembers the newest ways. Use on one event loop."""
+    """Counts every step and remembers the newest ways. Use on one event loop."""
 
     def __init__(self) -> None:
-        self._ways: dict[tuple[tuple[str, str], ...], int] = {}
+        self._counts: dict[tuple[str, str], int] = {}
         self._newest: deque[tuple[str, Trace]] = deque(maxlen=KEPT)
 
     def add(self, walks: Iterable[tuple[str, Trace]]) -> None:
         """Requests that ended: each its id and its trace."""
-        ways = self._ways
+        counts = self._counts
         for walk in walks:
             self._newest.append(walk)
-            way = tuple(walk[1])
-            ways[way] = ways.get(way, 0) + 1
+            for step in walk[1]:
+                counts[step] = counts.get(step, 0) + 1
 
     @property
     def counts(self) -> Mapping[tuple[str, str], int]:
-        """How many requests left a node by an outcome. Names are of policies, so there are few ways."""
-        counts: dict[tuple[str, str], int] = {}
-        for way, times in self._ways.items():
-            for step in way:
-                counts[step] = counts.get(step, 0) + times
-        return counts
+        """How many requests left a node by an outcome. Names are of policies, so there are few."""
+        return self._counts
 
     def newest(self) -> dict[str, Trace]:
         """The ways that are remembered, by request id."""

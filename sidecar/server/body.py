@@ -32,7 +32,7 @@ def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | Problem
     two credentials of which only one can be meant."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in raw:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         known = headers.setdefault(name, value)
         if known is not value:
             if name in _SINGLE and known != value:

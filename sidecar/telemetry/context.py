@@ -45,8 +45,7 @@ def begin(headers: Mapping[str, str], share: float) -> Context:
     decision; where there is none, `share` of the requests are (0 to 1)."""
     found = _TRACEPARENT.fullmatch(headers["traceparent"].strip(" \t")) if "traceparent" in headers else None
     if found is None or (found["more"] and found["version"] == "00"):
-        ids = _random.randbytes(24).hex()
-        return Context(ids[:32], ids[32:], "", share >= 1.0 or _random.random() < share, "")
+        return Context(f"{_random.getrandbits(128) or 1:032x}", span_id(), "", _random.random() < share, "")
     state = headers.get("tracestate", "")
     if _TRACESTATE.fullmatch(state) is None:
         state = ""
@@ -54,5 +53,5 @@ def begin(headers: Mapping[str, str], share: float) -> Context:
 
 
 def span_id() -> str:
-    """A new span's id. All zeros would be none; chance makes them once in 2^64."""
-    return _random.randbytes(8).hex()
+    """A new span's id."""
+    return f"{_random.getrandbits(64) or 1:016x}"

@@ -57,7 +57,7 @@ def integer(key: str, value: int) -> str:
 
 def number(key: str, value: float) -> str:
     """An attribute that is a number."""
-    return f"{open_number(key)}{value!r}}}}}"
+    return f"{open_number(key)}{value!r}{NUMBER_END}"
 
 
 def flag(key: str, value: bool) -> str:
@@ -82,12 +82,13 @@ def open_integer(key: str) -> str:
 
 
 def open_number(key: str) -> str:
-    """An attribute up to its number, which is finite; two closing brackets follow."""
+    """An attribute up to its number, which is finite; `NUMBER_END` follows."""
     return f'{{"key":"{key}","value":{{"doubleValue":'
 
 
 END: Final = '"}}'
 """Ends an attribute that is text or a whole number."""
+NUMBER_END: Final = "}}"
 
 
 def bounded(value: int) -> int:
