@@ -1,6 +1,6 @@
 """Sends spans to a collector by OTLP/HTTP, beside the traffic. Nothing here can block a request or fail one.
 
-What finished waits in a bounded line and is made into spans and JSON a few at a time, between requests. A collector
+What finished waits in a bounded line and is written as spans a few at a time, between requests. A collector
 that does not answer costs nothing more: the line is full, and what comes is counted as dropped.
 """
 
@@ -9,8 +9,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-import msgspec
-from msgspec import Struct
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -22,7 +20,7 @@ from tenacity import (
 
 from .. import __version__
 from ..chat import Failure, Outgoing
-from ..telemetry.otlp import request
+from ..telemetry.otlp import rejected, request
 from .collector import Collector
 from .spans import written
 from .traces import Finished
@@ -35,12 +33,12 @@ MAX_WAITING = 4096
 """Requests whose spans wait."""
 PAUSE = 0.2
 """Seconds they wait for company."""
-BATCH = 64
-"""Requests of one export."""
+BATCH = 256
+"""Requests of one export. Two spans each make the 512 of OpenTelemetry's own exporters."""
 MAX_BYTES = 4 * 1024 * 1024
 """Bytes of one export, or little more."""
-SLICE = 32
-"""Requests written out in one go: a fraction of a millisecond."""
+SLICE = 64
+"""Requests written out in one go, unless they have content: a fraction of a millisecond."""
 TIMEOUT = 10.0
 CONNECT = 5.0
 TRIES = 5
@@ -50,15 +48,7 @@ LAST = 3.0
 """Seconds for what is left when the gateway stops."""
 _MAX_ANSWER = 64 * 1024
 _AGAIN = frozenset({429, 502, 503, 504})
-_JSON = {"content-type": "application/json", "user-agent": f"sidecar/{__version__}"}
-
-
-class _Partial(Struct, rename="camel"):
-    rejected_spans: int | str = 0
-
-
-class _Answer(Struct, rename="camel"):
-    partial_success: _Partial | None = None
+_HEADERS = {"content-type": "application/x-protobuf", "user-agent": f"sidecar/{__version__}"}
 
 
 class _FailedError(Exception):
@@ -128,14 +118,14 @@ class Exporter:
 
     async def _send(self, upstream: Upstream, report: Report) -> None:
         """One export. What came of it is counted; a collector that stops to answer, or begins to, is told once."""
-        made: list[str] = []
+        made: list[bytes] = []
         size = count = 0
         while self._waiting and len(made) < BATCH and size < MAX_BYTES:
             finished = self._waiting.popleft()
             made.append(written(finished))
             size += len(made[-1])
             count += finished.count
-            if len(made) % SLICE == 0:
+            if len(made) % SLICE == 0 or finished.input is not None:  # content is redacted
                 await asyncio.sleep(0)
         collector = self._collector
         if collector is None:
@@ -143,20 +133,20 @@ class Exporter:
             return
         problem = None
         try:
-            rejected = await self._deliver(upstream, collector, request(collector.resource, _SCOPE, made))
-            if rejected:
-                problem = f"it rejected {rejected} spans"
+            lost = min(count, await self._deliver(upstream, collector, request(collector.resource, _SCOPE, made)))
+            if lost:
+                problem = f"it rejected {lost} spans"
         except _FailedError as fault:
-            rejected, problem = count, str(fault)
-        self.outcomes["failed"] += rejected
-        self.outcomes["exported"] += count - rejected
+            lost, problem = count, str(fault)
+        self.outcomes["failed"] += lost
+        self.outcomes["exported"] += count - lost
         if problem != self._said:
             report("info" if problem is None else "warning", "traces", {"problem": problem or "mended"})
             self._said = problem
 
     async def _deliver(self, upstream: Upstream, collector: Collector, body: bytes) -> int:
         """Post it, several times if need be; how many spans were rejected. Raises _FailedError."""
-        headers = _JSON | {name: secret.reveal() for name, secret in collector.headers.items()}
+        headers = _HEADERS | {name: secret.reveal() for name, secret in collector.headers.items()}
         outgoing = Outgoing(collector.url, headers, body)
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_BusyError),
@@ -196,16 +186,7 @@ async def _post(upstream: Upstream, outgoing: Outgoing) -> int:
         raise _BusyError(f"the collector answered {answer.status}", pause)
     if not 200 <= answer.status < 300:
         raise _FailedError(f"the collector answered {answer.status}")
-    return 0 if isinstance(body, Failure) else _rejected(body)
-
-
-def _rejected(body: bytes) -> int:
-    """Spans that the collector did not want, as its answer says: `{"partialSuccess": {"rejectedSpans": "2"}}`."""
-    try:
-        partial = _decode(body).partial_success
-        return 0 if partial is None else int(partial.rejected_spans)
-    except (msgspec.DecodeError, ValueError):
-        return 0
+    return 0 if isinstance(body, Failure) else rejected(body)
 
 
 def _wait(state: RetryCallState) -> float:
@@ -214,5 +195,4 @@ def _wait(state: RetryCallState) -> float:
 
 
 _SCOPE = ("sidecar", __version__)
-_decode = msgspec.json.Decoder(_Answer).decode
 _jitter = wait_random_exponential(multiplier=1, max=LONGEST)

@@ -42,28 +42,28 @@ class Log:
         self._lines: list[bytes] = []
         self._writer: asyncio.Task[None] | None = None
         self._encode = msgspec.json.Encoder().encode
-        self._now = 0
-        self._head = ""
         self.dropped = 0
 
     def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         """Queue one line. Fields that are None are left out."""
-        self.put(level, event, self._encode({name: value for name, value in fields.items() if value is not None}))
+        if start := self.start(level, event):
+            told = self._encode({name: value for name, value in fields.items() if value is not None})
+            self.keep([start + told[1:]])
 
-    def put(self, level: str, event: str, fields: bytes) -> None:
-        """The same for fields that are a JSON object already, and not an empty one."""
+    def start(self, level: str, event: str) -> bytes:
+        """What a line of now begins with, up to the first of its fields; empty if such lines are not written."""
         if level not in self._levels:
-            return
-        if len(self._lines) >= MAX_WAITING:
-            self.dropped += 1
-            return
+            return b""
         now = int(self._clock() * 1000)
-        if now != self._now:
-            self._now = now
-            shown = datetime.fromtimestamp(now // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-            self._head = f'{{"time":"{shown}.{now % 1000:03d}Z","level":"'
-        self._lines.append(f'{self._head}{level}","event":"{event}",'.encode() + fields[1:])
-        if self._writer is None:
+        shown = datetime.fromtimestamp(now // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f'{{"time":"{shown}.{now % 1000:03d}Z","level":"{level}","event":"{event}",'.encode()
+
+    def keep(self, lines: list[bytes]) -> None:
+        """Queue lines: what they `start` with, and fields."""
+        room = MAX_WAITING - len(self._lines)
+        self.dropped += max(0, len(lines) - room)
+        self._lines += lines[:room]
+        if self._writer is None and lines:
             self._writer = asyncio.get_running_loop().create_task(self._drain())
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ Names come and go with reloads, so a metric has MAX_SERIES of them at most; what
 
 import re
 from bisect import bisect_left
+from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import accumulate, islice
@@ -98,39 +99,52 @@ class Metrics:
     def turned_away(self, status: int, overhead: float) -> None:
         """A request that could not be read was answered, after `overhead` seconds."""
         self._requests.inc((str(status),))
-        self._overhead.observe((), overhead)
+        self._overhead.observe((), [overhead])
 
-    def answered(self, status: int, row: Row) -> None:
-        """A request ended; `row` is its last."""
-        self._requests.inc((str(status),))
-        self._overhead.observe((), (row.overhead_ms or 0.0) / 1000)
-        if row.tier and row.outcome != "hit":
-            self._decisions.inc((row.tier, row.rule or "default"))
-        if row.cache != "disabled":
-            self._cache.inc((row.cache,))
-        if row.failure == FailureKind.CANCELLED:
-            self._cancels.inc()
+    def answered(self, ended: Sequence[tuple[int, Row]]) -> None:
+        """Requests ended: the status each caller was told, and its last row. Many at once cost a third of one by one,
+        for what is the same of them is looked for once."""
+        for status, count in Tally([status for status, _ in ended]).items():
+            self._requests.inc((str(status),), count)
+        rows = [row for _, row in ended]
+        self._overhead.observe((), [(row.overhead_ms or 0.0) / 1000 for row in rows])
+        self._decisions.add([(row.tier, row.rule or "default") for row in rows if row.tier and row.outcome != "hit"])
+        self._cache.add([(row.cache,) for row in rows if row.cache != "disabled"])
+        self._cancels.add([() for row in rows if row.failure == FailureKind.CANCELLED])
         if self._canary is not None:
-            self._sides.inc(("canary" if row.policy == self._canary else "stable", str(status)))
+            sides = ["canary" if row.policy == self._canary else "stable" for row in rows]
+            self._sides.add([(side, str(status)) for side, (status, _) in zip(sides, ended, strict=True)])
 
-    def row(self, row: Row) -> None:
-        """One attempt ended."""
-        if row.model is None or row.provider is None or not row.attempt:
-            return
-        model = (row.provider, row.model)
-        self._attempts.inc((*model, row.failure or row.outcome))
-        if row.input_tokens or row.output_tokens:
-            self._tokens.observe((*model, "input"), row.input_tokens)
-            self._tokens.observe((*model, "output"), row.output_tokens)
-        if row.cost_nano:
-            self._cost.inc(model, row.cost_nano / NANO)
-        if row.failure is None:
-            first = row.latency_ms if row.first_token_ms is None else row.first_token_ms
-            after = row.latency_ms - first
-            self._duration.observe(model, row.latency_ms / 1000)
-            self._first.observe(model, first / 1000)
-            if row.output_tokens and after > 0:
-                self._per_token.observe(model, after / 1000 / row.output_tokens)
+    def tried(self, rows: Iterable[Row]) -> None:
+        """Attempts ended. Rows of no attempt are passed over."""
+        groups: dict[tuple[str, str, str], list[Row]] = {}
+        for row in rows:
+            if row.model is not None and row.provider is not None and row.attempt:
+                groups.setdefault((row.provider, row.model, row.failure or row.outcome), []).append(row)
+        for labels, group in groups.items():
+            self._attempts.inc(labels, len(group))
+            self._used(labels[:2], group)
+            if group[0].failure is None:
+                self._took(labels[:2], group)
+
+    def _used(self, model: tuple[str, ...], rows: Sequence[Row]) -> None:
+        """What attempts used and cost."""
+        used = [row for row in rows if row.input_tokens or row.output_tokens]
+        self._tokens.observe((*model, "input"), [row.input_tokens for row in used])
+        self._tokens.observe((*model, "output"), [row.output_tokens for row in used])
+        if nano := sum([row.cost_nano for row in rows if row.cost_nano]):
+            self._cost.inc(model, nano / NANO)
+
+    def _took(self, model: tuple[str, ...], rows: Sequence[Row]) -> None:
+        """How long answers took."""
+        self._duration.observe(model, [row.latency_ms / 1000 for row in rows])
+        firsts = [row.latency_ms if row.first_token_ms is None else row.first_token_ms for row in rows]
+        self._first.observe(model, [first / 1000 for first in firsts])
+        self._per_token.observe(model, [
+            (row.latency_ms - first) / 1000 / row.output_tokens
+            for row, first in zip(rows, firsts, strict=True)
+            if row.output_tokens and row.latency_ms > first
+        ])  # fmt: skip
 
     def lost(self, fields: Iterable[str]) -> None:
         """Fields a translation could not carry. What the caller named itself is one label: `other`."""
@@ -206,6 +220,10 @@ class _Counter:
             value = self._values.get(labels, 0.0)
         self._values[labels] = value + amount
 
+    def add(self, all_labels: Sequence[tuple[str, ...]]) -> None:
+        for labels, count in Tally(all_labels).items() if all_labels else ():
+            self.inc(labels, count)
+
     def family(self) -> Metric:
         family = CounterMetricFamily(self._name, self._text, labels=self._labels)
         for labels, value in self._values.items():
@@ -225,12 +243,15 @@ class _Histogram:
         self._bounds = bounds
         self._values: dict[tuple[str, ...], list[float]] = {} if labels else {(): self._zeros()}
 
-    def observe(self, labels: tuple[str, ...], value: float) -> None:
+    def observe(self, labels: tuple[str, ...], values: Sequence[float]) -> None:
+        if not values:
+            return
         counts = self._values.get(labels)
         if counts is None:
             counts = self._values.setdefault(_bounded(labels, self._values), self._zeros())
-        counts[bisect_left(self._bounds, value)] += 1
-        counts[-1] += value
+        for value in values:
+            counts[bisect_left(self._bounds, value)] += 1
+        counts[-1] += sum(values)
 
     def within(self, labels: tuple[str, ...], share: float) -> float | None:
         """The upper bound that this share of the values is within; the last bound for what is past all of them."""

@@ -71,13 +71,16 @@ class Records:
         waiting, self._waiting = self._waiting, []
         walked, self._walked = self._walked, []
         self.walks.add(walked)
-        for status, row, data, last in waiting:
-            self.metrics.row(row)
-            if last:
-                self.metrics.answered(status, row)
-                if self._log is not None:
-                    level = "warning" if status >= 500 else "info"
-                    self._log.put(level, "request", b'%b,"http_status":%d}' % (_line(data), status))
+        if waiting:
+            self.metrics.tried([row for _, row, _, _ in waiting])
+            self.metrics.answered([(status, row) for status, row, _, last in waiting if last])
+        if self._log is not None:
+            told, warned = self._log.start("info", "request"), self._log.start("warning", "request")
+            self._log.keep([
+                b'%b%b,"http_status":%d}' % (start, data[1 : data.find(_FEATURES)], status)
+                for status, _, data, last in waiting
+                if last and (start := warned if status >= 500 else told)
+            ])  # fmt: skip
 
     async def flush(self) -> None:
         """Wait until everything kept so far is on disk."""
@@ -86,9 +89,6 @@ class Records:
         await self.ledger.flush()
 
 
-def _line(data: bytes) -> bytes:
-    """A row up to its features, which come last. In a text their name would have other quotes around it."""
-    return data[: data.find(b',"features":')]  # without any -1, which is where the closing bracket stands
-
-
+_FEATURES = b',"features":'
+"""Comes last in a row, and is not logged. In a text this would have other quotes around it."""
 _encode: Callable[[Row], bytes] = msgspec.json.Encoder().encode

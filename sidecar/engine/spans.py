@@ -10,26 +10,7 @@ from ..providers import VENDORS
 from ..registry.price import NANO
 from ..stores.ledger import Row
 from ..telemetry import names
-from ..telemetry.otlp import (
-    CLIENT,
-    END,
-    NUMBER_END,
-    SERVER,
-    Form,
-    bounded,
-    flag,
-    form,
-    inside,
-    integer,
-    number,
-    open_integer,
-    open_number,
-    open_text,
-    place,
-    span,
-    text,
-    texts,
-)
+from ..telemetry.otlp import CLIENT, SERVER, flag, form, integer, number, numbers, place, span, text, texts
 from .content import shown
 from .traces import Finished, Tried
 
@@ -50,31 +31,24 @@ PARAMETERS = (
 _OPERATION = text(names.OPERATION, "chat")
 _STREAM = flag(names.REQUEST_STREAM, True)
 _ESTIMATED = flag(names.USAGE_ESTIMATED, True)
-_REQUEST_ID = open_text(names.REQUEST_ID)
-_OVERHEAD = open_number(names.OVERHEAD_MS)
-_COST = open_number(names.COST_USD)
-_RESPONSE_ID = open_text(names.RESPONSE_ID)
-_INPUT = open_integer(names.INPUT_TOKENS)
-_OUTPUT = open_integer(names.OUTPUT_TOKENS)
+_overhead = numbers(names.OVERHEAD_MS)
+_cost = numbers(names.COST_USD)
 
 
-def written(finished: Finished) -> str:
-    """The span of a request, then those of its attempts, as JSON with commas between."""
-    found = _request(finished)
-    for tried in finished.tried:
-        found += f",{_attempt(tried, finished)}"
-    return found
+def written(finished: Finished) -> bytes:
+    """The span of a request, then those of its attempts."""
+    return b"".join([_request(finished), *[_attempt(tried, finished) for tried in finished.tried]])
 
 
-def _request(finished: Finished) -> str:
+def _request(finished: Finished) -> bytes:
     """The span of a request."""
     context, row, tried = finished.context, finished.row, finished.tried
-    told = f",{_REQUEST_ID}{row.request_id}{END},{_OVERHEAD}{row.overhead_ms!r}{NUMBER_END}"
+    told = text(names.REQUEST_ID, row.request_id) + _overhead(row.overhead_ms or 0.0)
     nano = row.cost_nano if len(tried) < 2 else _sum([attempt.row.cost_nano for attempt in tried])
     if nano is not None:
-        told += f",{_COST}{nano / NANO!r}{NUMBER_END}"
+        told += _cost(nano / NANO)
     if finished.conversation:
-        told += "," + text(names.CONVERSATION, finished.conversation)
+        told += text(names.CONVERSATION, finished.conversation)
     if finished.input is not None and not tried:
         told += _content(finished)
     form = _request_form(
@@ -93,7 +67,7 @@ def _request_form(
     stream: int,
     answered_by: tuple[str | None, str | None] | None,
     decided: tuple[str | None, ...],
-) -> Form:
+) -> bytes:
     """By what the configuration makes of requests: the same few again and again."""
     found = [
         _OPERATION,
@@ -109,7 +83,7 @@ def _request_form(
         pairs = zip((names.RESPONSE_MODEL, names.MODEL_PROVIDER), answered_by, strict=True)
         found += [text(name, value) for name, value in pairs if value]
     failed = status >= 500 or (status < 400 and decided[-1] is not None)
-    return form(f"chat {inside(asked)}", SERVER, found, failed)
+    return form(f"chat {asked}", SERVER, found, failed)
 
 
 def _sum(costs: Sequence[int | None]) -> int | None:
@@ -118,18 +92,18 @@ def _sum(costs: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(costs) else None
 
 
-def _attempt(tried: Tried, finished: Finished) -> str:
+def _attempt(tried: Tried, finished: Finished) -> bytes:
     """The span of an attempt."""
     context, row, target = finished.context, tried.row, tried.route.target
-    told = f",{_RESPONSE_ID}{inside(tried.response_id)}{END}" if tried.response_id else ""
+    told = text(names.RESPONSE_ID, tried.response_id) if tried.response_id else b""
     if row.cost_nano is not None:
-        told += f",{_COST}{row.cost_nano / NANO!r}{NUMBER_END}"
+        told += _cost(row.cost_nano / NANO)
     if row.input_tokens or row.output_tokens:
         told += _of_usage(row)
     if row.first_token_ms is not None and row.stream:
-        told += "," + number(names.RESPONSE_FIRST_CHUNK, row.first_token_ms / 1000)
+        told += number(names.RESPONSE_FIRST_CHUNK, row.first_token_ms / 1000)
     if finished.seed is not None:
-        told += "," + integer(names.REQUEST_SEED, finished.seed)
+        told += integer(names.REQUEST_SEED, finished.seed)
     if finished.input is not None and tried is finished.tried[-1]:
         told += _content(finished)
     form = _attempt_form(
@@ -149,7 +123,7 @@ def _attempt_form(
     stream: int,
     response_model: str,
     parameters: tuple[object, ...],
-) -> Form:
+) -> bytes:
     """By where attempts go, how they end, and what callers set: an app asks in the same way again and again."""
     model, upstream, provider, base_url = route
     attempt, status, failure = ended
@@ -172,26 +146,26 @@ def _attempt_form(
         for (name, make), value in zip(PARAMETERS, parameters, strict=True)
         if value is not None
     ]
-    return form(f"chat {inside(upstream)}", CLIENT, found, failure is not None and failure != _CANCELLED)
+    return form(f"chat {upstream}", CLIENT, found, failure is not None and failure != _CANCELLED)
 
 
-def _content(finished: Finished) -> str:
+def _content(finished: Finished) -> bytes:
     told = ((names.INPUT_MESSAGES, finished.input), (names.OUTPUT_MESSAGES, finished.output))
-    return "".join(f",{text(name, shown(said))}" for name, said in told if said)
+    return b"".join([text(name, shown(said)) for name, said in told if said])
 
 
-def _of_usage(row: Row) -> str:
-    found = f",{_INPUT}{bounded(row.input_tokens)}{END},{_OUTPUT}{bounded(row.output_tokens)}{END}"
+def _of_usage(row: Row) -> bytes:
+    found = integer(names.INPUT_TOKENS, row.input_tokens) + integer(names.OUTPUT_TOKENS, row.output_tokens)
     if row.cached_tokens:
-        found += "," + integer(names.CACHE_READ_TOKENS, row.cached_tokens)
+        found += integer(names.CACHE_READ_TOKENS, row.cached_tokens)
     if row.cache_write_tokens:
-        found += "," + integer(names.CACHE_CREATION_TOKENS, row.cache_write_tokens)
+        found += integer(names.CACHE_CREATION_TOKENS, row.cache_write_tokens)
     if row.reasoning_tokens:
-        found += "," + integer(names.REASONING_TOKENS, row.reasoning_tokens)
-    return f"{found},{_ESTIMATED}" if row.estimated else found
+        found += integer(names.REASONING_TOKENS, row.reasoning_tokens)
+    return found + _ESTIMATED if row.estimated else found
 
 
-def _address(base_url: str) -> list[str]:
+def _address(base_url: str) -> list[bytes]:
     """The host alone: a URL may hold a password."""
     address = urlsplit(base_url)
     if not address.hostname:

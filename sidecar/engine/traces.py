@@ -87,17 +87,17 @@ class Tracing:
         context = call.context
         if context is None or not context.sampled:
             return
-        chat, stream, said = call.chat, call.features.stream, None
+        chat, said = call.chat, None
         if self.content:
             body = ending.body if call.hit is None else call.hit.body
-            said = None if body is None else answer(body, stream)
+            said = None if body is None else answer(body, call.features.stream)
         self._sink.put(
             Finished(
                 context, rows[-1], status, time_ns(), ending.started, ending.ended,
                 call.features.conversation[:_LONGEST],
                 (chat.output_limit, chat.temperature, chat.top_p, chat.n, chat.frequency_penalty,
                  chat.presence_penalty),
-                chat.seed, [_tried(attempt, rows[place]) for place, attempt in enumerate(attempts)],
+                chat.seed, list(map(_tried, attempts, rows)),
                 prompt(chat) if self.content else None, said,
             )
         )  # fmt: skip

@@ -17,6 +17,7 @@ _TRACEPARENT = re.compile(
 )
 _TRACESTATE = re.compile(r"[ -~\t]{1,512}")
 _random = Random(os.urandom(32))  # noqa: S311  ids must be unique, and no system call each; they open nothing
+_bits = _random.getrandbits
 
 
 class Context(Struct, gc=False):
@@ -45,7 +46,8 @@ def begin(headers: Mapping[str, str], share: float) -> Context:
     decision; where there is none, `share` of the requests are (0 to 1)."""
     found = _TRACEPARENT.fullmatch(headers["traceparent"].strip(" \t")) if "traceparent" in headers else None
     if found is None or (found["more"] and found["version"] == "00"):
-        return Context(f"{_random.getrandbits(128) or 1:032x}", span_id(), "", _random.random() < share, "")
+        sampled = share >= 1 or _random.random() < share
+        return Context(f"{_bits(128) or 1:032x}", f"{_bits(64) or 1:016x}", "", sampled, "")
     state = headers.get("tracestate", "")
     if _TRACESTATE.fullmatch(state) is None:
         state = ""
@@ -54,4 +56,4 @@ def begin(headers: Mapping[str, str], share: float) -> Context:
 
 def span_id() -> str:
     """A new span's id."""
-    return f"{_random.getrandbits(64) or 1:016x}"
+    return f"{_bits(64) or 1:016x}"

@@ -1,116 +1,110 @@
-"""OTLP/HTTP's JSON: spans as text. https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
+"""OTLP/HTTP's binary encoding: spans as bytes. https://opentelemetry.io/docs/specs/otlp/#binary-protobuf-encoding
 
-Ids are hexadecimal, 64-bit integers are text, enums are numbers. Attributes are text too, several with commas between:
-without an object for each. What is the same for many spans is written once, as a form.
+Field numbers are those of opentelemetry-proto 1.x: trace.proto, common.proto, resource.proto, trace_service.proto.
+Attributes are bytes too, several one after the other: without an object for each. What is the same for many spans is
+written once, as a form.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
+from struct import Struct
 from typing import Final
 
-import msgspec
-
 from .names import SCHEMA_URL
+from .protobuf import BYTES, FIXED64, VARINT, field, fields, utf8, varint
 
 SERVER: Final = 2
 CLIENT: Final = 3
-_FAILED: Final = ',"status":{"code":2}'
 _MOST: Final = 2**63 - 1
+_FAILED: Final = field(15, b"\x18\x02")
+_TEXT, _FLAG, _INTEGER, _NUMBER, _LIST = 1, 2, 3, 4, 5
+_WIRE_TYPES: Final = {_TEXT: BYTES, _FLAG: VARINT, _INTEGER: VARINT, _NUMBER: FIXED64, _LIST: BYTES}
+"""Of AnyValue's fields."""
+_times = Struct("<BQBQ").pack
+_double = Struct("<d").pack
 
 
-Form = tuple[str, str, str]
-"""What many spans have in common: the text before their start, between their end and what else is told, and after."""
+def form(name: str, kind: int, attributes: Iterable[bytes], failed: bool) -> bytes:
+    """What many spans have in common: name, kind, attributes, and whether they are failures."""
+    return b"".join([field(5, utf8(name)), bytes((6 << 3, kind)), *attributes, _FAILED if failed else b""])
 
 
-def form(name: str, kind: int, attributes: Iterable[str], failed: bool) -> Form:
-    """The form of spans; `name` is what is `inside` a text."""
-    before = f'"name":"{name}","kind":{kind},"startTimeUnixNano":"'
-    return before, f'","attributes":[{",".join(attributes)}', f"]{_FAILED if failed else ''}}}"
+def span(form: bytes, place: bytes, start: int, end: int, told: bytes) -> bytes:
+    """A span, at a `place` in a trace. Times are nanoseconds of Unix time; `told` are attributes beside its form's."""
+    size = varint(len(place) + 18 + len(told) + len(form))
+    return b"".join((b"\x12", size, place, _times(7 << 3 | FIXED64, start, 8 << 3 | FIXED64, end), told, form))
 
 
-def span(form: Form, place: str, start: int, end: int, told: str) -> str:
-    """A span, at a `place` in a trace. Times are nanoseconds of Unix time; `told` are attributes with commas before."""
-    before, attributes, after = form
-    return f'{{{place}{before}{start}","endTimeUnixNano":"{end}{attributes}{told}{after}'
+def place(trace: str, span: str, parent: str, state: str) -> bytes:
+    """Where a span is in a trace: `parent` is the span above it, `state` the `tracestate`; either may be empty. Ids
+    are hexadecimal."""
+    found = bytes.fromhex(f"0a10{trace}1208{span}2208{parent}" if parent else f"0a10{trace}1208{span}")
+    return found + field(3, utf8(state)) if state else found
 
 
-def place(trace: str, span: str, parent: str, state: str) -> str:
-    """Where a span is in a trace: `parent` is the span above it, `state` the `tracestate`; either may be empty."""
-    above = f'"parentSpanId":"{parent}",' if parent else ""
-    more = f'"traceState":"{inside(state)}",' if state else ""
-    return f'"traceId":"{trace}","spanId":"{span}",{above}{more}'
-
-
-def inside(value: str) -> str:
-    """A text as it stands between the quotation marks of JSON."""
-    return _encode(value)[1:-1].decode()
-
-
-def text(key: str, value: str) -> str:
+def text(key: str, value: str) -> bytes:
     """An attribute that is text."""
-    return f"{open_text(key)}{inside(value)}{END}"
+    data = utf8(value)
+    return _opened(key, _TEXT, len(data)) + data
 
 
-def integer(key: str, value: int) -> str:
-    """An attribute that is a whole number; one that 64 bits do not hold would have the whole export refused."""
-    return f"{open_integer(key)}{bounded(value)}{END}"
+def integer(key: str, value: int) -> bytes:
+    """An attribute that is a whole number, or the nearest that 64 bits hold: any other would have the whole export
+    refused."""
+    data = varint(value if 0 <= value <= _MOST else min(max(value, -_MOST), _MOST) % 2**64)
+    return _opened(key, _INTEGER, len(data)) + data
 
 
-def number(key: str, value: float) -> str:
+def number(key: str, value: float) -> bytes:
     """An attribute that is a number."""
-    return f"{open_number(key)}{value!r}{NUMBER_END}"
+    return _opened(key, _NUMBER, 8) + _double(value)
 
 
-def flag(key: str, value: bool) -> str:
+def flag(key: str, value: bool) -> bytes:
     """An attribute that is true or false."""
-    return f'{{"key":"{key}","value":{{"boolValue":{"true" if value else "false"}}}}}'
+    return _opened(key, _FLAG, 1) + bytes((value,))
 
 
-def texts(key: str, *values: str) -> str:
+def texts(key: str, *values: str) -> bytes:
     """An attribute that is a list of texts."""
-    listed = ",".join(f'{{"stringValue":"{inside(value)}"}}' for value in values)
-    return f'{{"key":"{key}","value":{{"arrayValue":{{"values":[{listed}]}}}}}}'
+    data = b"".join([field(1, field(_TEXT, utf8(value))) for value in values])
+    return _opened(key, _LIST, len(data)) + data
 
 
-def open_text(key: str) -> str:
-    """An attribute up to what is `inside` its text; `END` follows."""
-    return f'{{"key":"{key}","value":{{"stringValue":"'
+def numbers(key: str) -> Callable[[float], bytes]:
+    """Makes attributes that are numbers, all with this key."""
+    head = _opened(key, _NUMBER, 8)
+    return partial(Struct(f"<{len(head)}sd").pack, head)
 
 
-def open_integer(key: str) -> str:
-    """An attribute up to its whole number, which is `bounded`; `END` follows."""
-    return f'{{"key":"{key}","value":{{"intValue":"'
+@lru_cache(maxsize=1024)
+def _opened(key: str, kind: int, size: int) -> bytes:
+    """An attribute of a span up to what is in its value: `size` bytes of AnyValue's field `kind`."""
+    wire = _WIRE_TYPES[kind]
+    value = bytes((kind << 3 | wire,)) + (varint(size) if wire == BYTES else b"")
+    pair = field(1, utf8(key)) + bytes((2 << 3 | BYTES,)) + varint(len(value) + size) + value
+    return bytes((9 << 3 | BYTES,)) + varint(len(pair) + size) + pair
 
 
-def open_number(key: str) -> str:
-    """An attribute up to its number, which is finite; `NUMBER_END` follows."""
-    return f'{{"key":"{key}","value":{{"doubleValue":'
-
-
-END: Final = '"}}'
-"""Ends an attribute that is text or a whole number."""
-NUMBER_END: Final = "}}"
-
-
-def bounded(value: int) -> int:
-    """The nearest number that 64 bits hold."""
-    return value if -_MOST <= value <= _MOST else _MOST if value > 0 else -_MOST
-
-
-def request(resource: Mapping[str, str], scope: tuple[str, str], spans: Iterable[str]) -> bytes:
+def request(resource: Mapping[str, str], scope: tuple[str, str], spans: Sequence[bytes]) -> bytes:
     """An export request: spans, written already, of a resource and an instrumentation scope (name, version)."""
-    schema = f'"schemaUrl":"{SCHEMA_URL}"'
-    attributes = ",".join(text(key, value) for key, value in resource.items())
-    name, version = map(inside, scope)
-    before = (
-        f'{{"resourceSpans":[{{"resource":{{"attributes":[{attributes}]}},'
-        f'"scopeSpans":[{{"scope":{{"name":"{name}","version":"{version}"}},"spans":['
-    )
+    # Attributes are field 9 of a span and field 1 of a resource; either tag is one byte.
+    attributes = b"".join([bytes((1 << 3 | BYTES,)) + text(key, value)[1:] for key, value in resource.items()])
+    name, version = scope
+    scoped = field(1, field(1, utf8(name)) + field(2, utf8(version)))
+    schema = field(3, utf8(SCHEMA_URL))
+    inner = len(scoped) + sum(map(len, spans)) + len(schema)
+    before = field(1, attributes) + bytes((2 << 3 | BYTES,)) + varint(inner)
+    whole = bytes((1 << 3 | BYTES,)) + varint(len(before) + inner + len(schema))
     # Joined once: an export may be megabytes.
-    parts = [before.encode()]
-    for span in spans:
-        parts += (span.encode(), b",")
-    parts[-1] = f"],{schema}}}],{schema}}}]}}".encode()
-    return b"".join(parts)
+    return b"".join((whole, before, scoped, *spans, schema, schema))
 
 
-_encode = msgspec.json.Encoder().encode
+def rejected(answer: bytes) -> int:
+    """Spans that a collector did not want, as its answer says; none when that is nonsense."""
+    try:
+        partial = fields(answer).get(1, b"")
+        count = fields(partial).get(1, 0) if isinstance(partial, bytes) else 0
+    except ValueError:
+        return 0
+    return count if isinstance(count, int) and count <= _MOST else 0

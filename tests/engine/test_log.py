@@ -16,14 +16,15 @@ async def test_lines_are_json_in_order_and_none_is_lost() -> None:
     lines = Log(sink, lambda: 1795216671.0946)
     for number in range(500):
         lines.write("info", "test", {"n": number, "text": 'a\nb"\x00é💥', "none": None})
-    lines.put("info", "raw", b'{"x":1}')
+    lines.keep([lines.start("info", "raw") + b'"x":%d}' % number for number in (1, 2)])
+    assert lines.start("debug", "not written") == b""
     await lines.close()
     written = [json.loads(line) for line in sink.getvalue().decode().splitlines()]
-    assert [line.get("n") for line in written[:-1]] == list(range(500))
+    assert [line.get("n") for line in written[:-2]] == list(range(500))
     assert written[0] == {
         "time": "2026-11-20T23:17:51.094Z", "level": "info", "event": "test", "n": 0, "text": 'a\nb"\x00é💥',
     }  # fmt: skip
-    assert written[-1]["x"] == 1
+    assert [(line["event"], line["x"]) for line in written[-2:]] == [("raw", 1), ("raw", 2)]
     assert lines.dropped == 0
 
 

@@ -80,8 +80,8 @@ def test_names_that_come_and_go_with_reloads_are_bounded() -> None:
             0.0, "r", 1, "answered", "chat", "auto", "t", "k", f"model-{number}", f"provider-{number}",
             f"tier-{number}", f"rule-{number}", input_tokens=3, output_tokens=5, cost_nano=7, latency_ms=9.0,
         )  # fmt: skip
-        metrics.row(row)
-        metrics.answered(200, row)
+        metrics.tried([row])
+        metrics.answered([(200, row)])
     text = metrics.render().decode()
     for name, each in (
         ("sidecar_attempts_total", MAX_SERIES),

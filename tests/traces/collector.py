@@ -2,14 +2,11 @@
 fails the test."""
 
 import asyncio
-import base64
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
@@ -58,12 +55,12 @@ class Collector:
             body, more = body + message.get("body", b""), message.get("more_body", False)
         self.asked += 1
         await self.open.wait()
-        status, reply = self.replies.pop(0) if self.replies else (200, b"{}")
+        status, reply = self.replies.pop(0) if self.replies else (200, b"")
         if status == 200:
             self.headers.append({name.decode(): value.decode() for name, value in scope["headers"]})
             self.bodies.append(body)
             self._read(body)
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(reply))]
+        headers = [(b"content-type", b"application/x-protobuf"), (b"content-length", b"%d" % len(reply))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": reply})
 
@@ -74,20 +71,12 @@ class Collector:
         return self.spans
 
     def _read(self, body: bytes) -> None:
-        export = json_format.Parse(json.dumps(_base64(json.loads(body))), ExportTraceServiceRequest())
+        export = ExportTraceServiceRequest.FromString(body)
         for resource in export.resource_spans:
             self.resources.append({pair.key: _value(pair.value) for pair in resource.resource.attributes})
             for scope in resource.scope_spans:
                 self.schemas.add(scope.schema_url)
                 self.spans.extend(_seen(span) for span in scope.spans)
-
-
-def _base64(data: Any) -> Any:
-    """OTLP writes ids in hexadecimal, where protobuf's own JSON has base64."""
-    if isinstance(data, dict):
-        ids = ("traceId", "spanId", "parentSpanId")
-        return {k: base64.b64encode(bytes.fromhex(v)).decode() if k in ids else _base64(v) for k, v in data.items()}
-    return [_base64(item) for item in data] if isinstance(data, list) else data
 
 
 def _seen(span: trace_pb2.Span) -> Seen:

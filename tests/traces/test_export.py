@@ -3,6 +3,10 @@
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
+)
 
 from sidecar.engine import export
 from sidecar.policy import load
@@ -87,13 +91,26 @@ async def test_a_collector_that_refuses_is_not_asked_again_and_that_is_told_once
 @looped
 async def test_spans_that_a_collector_rejects_are_counted() -> None:
     async with stand() as s:
-        s.collector.replies = [(200, b'{"partialSuccess":{"rejectedSpans":"1","errorMessage":"no"}}')]
+        partial = ExportTracePartialSuccess(rejected_spans=1, error_message="no")
+        s.collector.replies = [(200, ExportTraceServiceResponse(partial_success=partial).SerializeToString())]
         await s.ask()
         await eventually(lambda: sum(s.served.running.stores.exporter.outcomes.values()) == 2)
         assert spans_metric((await s.http.get("/metrics")).text) == {"exported": 1, "dropped": 0, "failed": 1}
 
 
-@pytest.mark.parametrize("reply", [b"", b"no JSON", b"[]", b'{"partialSuccess":{"rejectedSpans":"many"}}', b"\xff"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"",
+        b"nothing of the kind",
+        b'{"partialSuccess":{"rejectedSpans":"1"}}',
+        b"\xff",
+        b"\x0a\x7f",  # cut off
+        b"\x0a\x02\x08\x80",  # a number that does not end
+        b"\x08\x01",  # a number in place of a message
+        b"\x0a\x03\x0a\x01\x01",  # a message in place of a number
+    ],
+)
 def test_a_collector_may_answer_nonsense(reply: bytes) -> None:
     @looped
     async def run() -> None:
@@ -103,6 +120,16 @@ def test_a_collector_may_answer_nonsense(reply: bytes) -> None:
             await eventually(lambda: s.served.running.stores.exporter.outcomes["exported"] == 2)
 
     run()
+
+
+@looped
+async def test_a_collector_cannot_reject_more_than_it_was_sent() -> None:
+    async with stand() as s:
+        partial = ExportTracePartialSuccess(rejected_spans=2**62)
+        s.collector.replies = [(200, ExportTraceServiceResponse(partial_success=partial).SerializeToString())]
+        await s.ask()
+        await eventually(lambda: sum(s.served.running.stores.exporter.outcomes.values()) == 2)
+        assert s.served.running.stores.exporter.outcomes["failed"] == 2
 
 
 @looped
