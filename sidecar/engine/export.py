@@ -118,22 +118,14 @@ class Exporter:
 
     async def _send(self, upstream: Upstream, report: Report) -> None:
         """One export. What came of it is counted; a collector that stops to answer, or begins to, is told once."""
-        made: list[bytes] = []
-        size = count = 0
-        while self._waiting and len(made) < BATCH and size < MAX_BYTES:
-            finished = self._waiting.popleft()
-            made.append(written(finished))
-            size += len(made[-1])
-            count += finished.count
-            if len(made) % SLICE == 0 or finished.input is not None:  # content is redacted
-                await asyncio.sleep(0)
-        collector = self._collector
+        spans = await self._gathered()
+        collector, count = self._collector, len(spans)
         if collector is None:
             self.outcomes["dropped"] += count
             return
         problem = None
         try:
-            lost = min(count, await self._deliver(upstream, collector, request(collector.resource, _SCOPE, made)))
+            lost = min(count, await self._deliver(upstream, collector, request(collector.resource, _SCOPE, spans)))
             if lost:
                 problem = f"it rejected {lost} spans"
         except _FailedError as fault:
@@ -143,6 +135,20 @@ class Exporter:
         if problem != self._said:
             report("info" if problem is None else "warning", "traces", {"problem": problem or "mended"})
             self._said = problem
+
+    async def _gathered(self) -> list[bytes]:
+        """The spans of the next export."""
+        found: list[bytes] = []
+        size = requests = 0
+        while self._waiting and requests < BATCH and size < MAX_BYTES:
+            finished = self._waiting.popleft()
+            spans = written(finished)
+            found += spans
+            size += sum(map(len, spans))
+            requests += 1
+            if requests % SLICE == 0 or finished.input is not None:  # content takes as long as it is
+                await asyncio.sleep(0)
+        return found
 
     async def _deliver(self, upstream: Upstream, collector: Collector, body: bytes) -> int:
         """Post it, several times if need be; how many spans were rejected. Raises _FailedError."""

@@ -82,7 +82,7 @@ class Log:
         if self.style.text:
             data = "".join(text_line(line, colored=self.style.colored) for line in lines).encode()
         else:
-            data = b"\n".join(lines) + b"\n"
+            data = b"\n".join((*lines, b""))
         try:
             self._sink.write(data)
             self._sink.flush()

@@ -35,9 +35,12 @@ _overhead = numbers(names.OVERHEAD_MS)
 _cost = numbers(names.COST_USD)
 
 
-def written(finished: Finished) -> bytes:
+def written(finished: Finished) -> list[bytes]:
     """The span of a request, then those of its attempts."""
-    return b"".join([_request(finished), *[_attempt(tried, finished) for tried in finished.tried]])
+    found = [_request(finished)]
+    for tried in finished.tried:
+        found.append(_attempt(tried, finished))
+    return found
 
 
 def _request(finished: Finished) -> bytes:
