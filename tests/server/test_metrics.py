@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import httpx
+import pytest
 from gateway import gateway
 from house import CHAT, HELLO, UP_KEY, client, config, eventually, fails, looped, stalls, upstream
 from prometheus_client.parser import text_string_to_metric_families
@@ -95,6 +96,34 @@ def test_names_that_come_and_go_with_reloads_are_bounded() -> None:
     assert value(text, f'sidecar_attempts_total{{{others},outcome="other"}}') == 2 * MAX_SERIES + 1
     assert value(text, 'sidecar_attempts_total{gen_ai_provider_name="provider-0",gen_ai_request_model="model-0",'
                        'outcome="answered"}') == 1  # fmt: skip
+
+
+def test_many_rows_at_once_count_as_one_by_one() -> None:
+    def row(number: int) -> Row:
+        failure = "rate_limited" if number % 5 == 4 else None
+        return Row(
+            0.0, "r", 1, "failed" if failure else "answered", "chat", "auto", "t", "k", f"m{number % 3}", "p",
+            tier=f"tier-{number % 2}", rule="rule", cache="miss" if number % 2 else "disabled", failure=failure,
+            input_tokens=3 * number, output_tokens=5 * number, cost_nano=7 * number if number % 4 else None,
+            latency_ms=9.0 * number, first_token_ms=2.0 * number if number % 2 else None, overhead_ms=float(number),
+        )  # fmt: skip
+
+    rows = [row(number) for number in range(40)]
+    ended = [(503 if row.failure else 200, row) for row in rows]
+    together, apart = Metrics(), Metrics()
+    together.tried(rows)
+    together.answered(ended)
+    for one in ended:
+        apart.tried([one[1]])
+        apart.answered([one])
+
+    def told(metrics: Metrics) -> dict[str, float]:
+        lines = [line.rsplit(" ", 1) for line in metrics.render().decode().splitlines() if line[0] != "#"]
+        return {name: float(value) for name, value in lines if not name.startswith("process_")}
+
+    assert told(together) == pytest.approx(told(apart))
+    assert value(together.render().decode(), 'sidecar_requests_total{status="503"}') == 8
+    assert value(together.render().decode(), "sidecar_overhead_seconds_sum") == pytest.approx(0.78)
 
 
 @looped

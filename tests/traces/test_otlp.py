@@ -1,5 +1,6 @@
 """Spans as bytes, read by OpenTelemetry's own protobuf classes; and what a collector may answer."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -54,6 +55,17 @@ def test_every_attribute_is_read_as_it_was_told(
     assert by_kind["int_value"].int_value == min(max(whole, 1 - 2**63), 2**63 - 1)
     assert [pair.value.double_value for pair in found if pair.value.HasField("double_value")] == [real, real]
     assert by_kind["bool_value"].bool_value is yes
+
+
+@pytest.mark.parametrize("whole", [0, 127, 128, 16383, 16384, 2**63 - 1])
+def test_numbers_at_the_ends_of_their_bytes(whole: int) -> None:
+    written = span(form("a", SERVER, [], False), place(TRACE, SPAN, "", ""), 1, 2, integer("n", whole))
+    [attribute] = read(written).resource_spans[0].scope_spans[0].spans[0].attributes
+    assert attribute.value.int_value == whole
+
+
+def test_half_a_surrogate_pair_does_not_have_the_export_refused() -> None:
+    assert text("a", "b\ud800c").endswith(b"b?c")
 
 
 @given(ANY_TEXT, TIMES, TIMES, st.sampled_from(["", PARENT]), st.sampled_from(["", "a=b,c=d"]), st.booleans())
