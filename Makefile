@@ -36,7 +36,7 @@ test-setup: $(STAMP)  ## what some tests need beyond Python (npm packages, promt
 LEDGER ?= 10000000
 bench: $(STAMP)  ## one table, everything in one run (README "Measured"); what being seen costs; a ledger of LEDGER rows against an empty one
 	$(BIN)/python -m tests.bench
-	$(BIN)/python -m tests.bench --observing --rounds 7
+	$(BIN)/python -m tests.bench --observing
 	$(BIN)/python -m tests.bench --ledger $(LEDGER)
 
 MINUTES ?= 30

@@ -14,6 +14,9 @@ from tests.bench.process import BenchError
 from tests.bench.rows import BUILDERS, USUAL
 from tests.bench.run import Bench, OutOfTime, Plan, say
 
+_OBSERVING = {"rounds": 21, "seconds": 2, "warm_up": 2, "limit": 1800}
+"""Both sides are new in each round: more of those, and longer until they are warm."""
+
 
 def main(argv: list[str]) -> int:
     options = _options(argv)
@@ -94,6 +97,8 @@ def _plan(options: argparse.Namespace) -> Plan:
     chosen: dict[str, int | float] = {"server_cpu": cpus[0], "load_cpu": cpus[1 % len(cpus)]}
     if options.quick:
         chosen |= {"rounds": 1, "seconds": 2, "starts": 1, "idle": 1.0, "repeats": 0, "limit": 118}
+    elif "observing" in options.only:
+        chosen |= _OBSERVING
     chosen |= {name: value for name in ("rounds", "seconds") if (value := getattr(options, name))}
     if options.rounds or options.seconds:
         chosen["limit"] = 1800

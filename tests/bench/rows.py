@@ -73,6 +73,7 @@ class Row:
     runs: tuple[str, ...] = ("json", "stream")
     own_python: bool = False  # runs on the same interpreter files as this harness: weighed and timed alone
     printed_in: str = ""
+    renewed: bool = False  # a process of its own for each round: one differs from the next for all its life, by memory
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def observing(place: Place) -> list[Row]:
         argv = [sys.executable, "-m", module, "run", str(config)]
         launch = Launch(argv, port, "/ready", ROOT, env)
         target = Target(port, "auto", {"authorization": f"Bearer {KEY}"})
-        rows.append(Row(name, name, version, target, launch, own_python=True))
+        rows.append(Row(name, name, version, target, launch, own_python=True, renewed=True))
     return rows
 
 

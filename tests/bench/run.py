@@ -147,11 +147,12 @@ class Bench:
         return self._servers["direct"].launch.port
 
     def rounds(self) -> None:
-        """A B C, A B C, ...: all servers alive, all but one frozen."""
+        """A B C, C B A, ...: all servers alive, all but one frozen."""
         for result in self.results.values():
             self._attempt(result, self._make_ready)
         for number in range(1, self.plan.rounds + 1):
-            for result in self.results.values():
+            turn = list(self.results.values())
+            for result in turn if number % 2 else reversed(turn):
                 self._attempt(result, self._round)
             found = (f"{r.row.name} {_last(r)}" for r in self.results.values() if not r.failure)
             say(f"round {number}/{self.plan.rounds}: " + ", ".join(found))
@@ -225,6 +226,9 @@ class Bench:
             load.check_stream(row.target)
 
     def _round(self, result: Result) -> None:
+        if result.row.renewed:
+            self._stop(result.row.name)
+            self._start(result.row.name, result.row.launch, self.plan.server_cpu)
         server = self._servers[result.row.name]
         server.resume()
         for kind in result.row.runs:
