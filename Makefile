@@ -34,7 +34,7 @@ test-setup: $(STAMP)  ## what some tests need beyond Python (npm packages, promt
 	sh tests/setup.sh
 
 LEDGER ?= 10000000
-bench: $(STAMP)  ## one table, everything in one run (README "Measured"); what being seen costs; a ledger of LEDGER rows against an empty one
+bench: $(STAMP)  ## every server in one table (README); what being seen costs; a ledger of LEDGER rows against an empty one
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench --observing
 	$(BIN)/python -m tests.bench --ledger $(LEDGER)
