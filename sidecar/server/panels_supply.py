@@ -63,7 +63,7 @@ def budgets(status: Status) -> Html | None:
     if not status.budgets:
         return None
     rows: list[list[Child]] = [_budget(one) for one in status.budgets[:_MAX_ACCOUNTS]]
-    columns = [Column("Budget"), Column("Spent"), *(Column(n, number=True) for n in ("Left", "Limit", "Resets"))]
+    columns = [Column("Budget"), Column("Spent"), *(Column(n, number=True) for n in ("Left", "Resets"))]
     rest = len(status.budgets) - _MAX_ACCOUNTS
     return section(
         "budgets",
@@ -93,7 +93,8 @@ def _budget(one: BudgetStatus) -> list[Child]:
     colour = "c0" if spent < 0.75 else "c2" if spent < 1 else "full"
     used = join(meter(spent, colour, held), tag("small", f"{spent:.0%}, {one.mode}"))
     name = join(one.budget, tag("small", one.subject) if one.subject else None)
-    return [name, used, money(one.left_usd), money(one.limit_usd), clock(one.resets, "%b %d %H:%M")]
+    left = join(money(one.left_usd), tag("small", f"of {money(one.limit_usd)}"))
+    return [name, used, left, clock(one.resets, "%b %d %H:%M")]
 
 
 def keys(status: Status) -> Html | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from math import isclose
 
 from .charts import COLOURS, Places, Series, bars, legend, lines, meter, swatch
 from .page import Column, Html, join, table, tag
@@ -263,8 +264,8 @@ def _calls(models: Sequence[ModelTraffic]) -> Html:
 
 
 def dollars_exactly(value: float) -> str:
-    """An amount in a chart: round figures on the axis, cents and less in the tooltips."""
-    return dollars(value) if value == round(value, 2) else money(f"{value:.9f}")
+    """An amount in a chart: two digits, as on the axis, or cents and less, as in the tooltips."""
+    return dollars(value) if isclose(value, float(f"{value:.2g}")) else money(f"{value:.9f}")
 
 
 def short(count: int) -> str:

@@ -14,35 +14,38 @@ SCRIPT = "/status.js"
 _PANELS = {
     "overview": (overview, "Overview"),
     "cost": (costs, "Cost"),
+    "budgets": (budgets, "Budgets"),
     "requests": (requests, "Requests"),
     "latency": (latency, "Latency"),
-    "graph": (graph, "Policy"),
+    "keys": (keys, "Keys"),
     "configuration": (configuration, "Configuration"),
     "rollout": (rollout, "Rollout"),
     "models-used": (shares, "Models used"),
     "providers": (providers, "Providers"),
-    "budgets": (budgets, "Budgets"),
-    "keys": (keys, "Keys"),
+    "graph": (graph, "Policy"),
     "registry": (registry, "Registry"),
     "decisions": (decisions, "Decisions"),
     "models": (models, "Catalogue"),
 }
 """By id: what draws the panel, and its name in the navigation."""
 _COLUMNS = (
-    ("cost", "requests", "latency", "graph", "configuration", "rollout"),
-    ("models-used", "providers", "budgets", "keys", "registry"),
+    ("cost", "budgets", "requests", "latency", "keys", "configuration", "rollout"),
+    ("models-used", "providers", "graph", "registry"),
 )
-"""What stands beside each other where there is room, and below each other where there is not."""
+"""What stands beside each other where there is room, and below each other where there is not. Both are about as long
+for a gateway without budgets, trials and updates as for one with all of them."""
 
 
 def panels(status: Status) -> dict[str, Html]:
-    """Every part of the page that changes, by its id. A panel whose source is not there is left out."""
-    found = {"state": _header(status), "banners": tag("div", _banners(status), id="banners")}
-    for ident, (panel, _) in _PANELS.items():
-        drawn = panel(status)
-        if drawn is not None:
-            found[ident] = drawn
-    return found
+    """Every part of the page that changes, by its id. Of a panel whose source is not there only the place is kept, so
+    that it can come, and go, while somebody watches."""
+    drawn = {ident: panel(status) for ident, (panel, _) in _PANELS.items()}
+    return {
+        "state": _header(status),
+        "parts": _navigation([ident for ident in _PANELS if drawn[ident] is not None]),
+        "banners": tag("div", _banners(status), id="banners"),
+        **{ident: panel or tag("div", id=ident, hidden=True) for ident, panel in drawn.items()},
+    }
 
 
 def render(status: Status) -> Html:
@@ -58,12 +61,11 @@ def render_whole(status: Status) -> Html:
 
 
 def _page(status: Status, found: dict[str, Html], script: str | None = None) -> Html:
-    links = [tag("li", tag("a", name, href=f"#{ident}")) for ident, (_, name) in _PANELS.items() if ident in found]
     return document(
         _title(status),
         SHEET,
-        found.pop("state"),
-        tag("nav", tag("ul", links), aria_label="Parts of this page"),
+        found["state"],
+        found["parts"],
         tag("main", _arranged(found)),
         _footer(status),
         kind="status",
@@ -73,10 +75,9 @@ def _page(status: Status, found: dict[str, Html], script: str | None = None) -> 
 
 def _arranged(found: dict[str, Html]) -> list[Html]:
     """The panels in columns, and above and below them those that take the whole width."""
-    columns = [[found[ident] for ident in idents if ident in found] for idents in _COLUMNS]
-    beside = tag("div", [tag("div", column, class_="column") for column in columns], class_="columns")
-    whole = [found[ident] for ident in ("decisions", "models") if ident in found]
-    return [found["banners"], found["overview"], beside, *whole]
+    columns = [tag("div", [found[ident] for ident in idents], class_="column") for idents in _COLUMNS]
+    beside = tag("div", columns, class_="columns")
+    return [found["banners"], found["overview"], beside, found["decisions"], found["models"]]
 
 
 def render_catalogue(status: Status) -> Html:
@@ -95,6 +96,11 @@ def refused(message: str) -> Html:
     """What a stranger sees."""
     main = tag("main", tag("section", tag("h2", "An admin key is needed"), tag("p", inline(message))))
     return document("Key needed · sidecar", SHEET, tag("header", tag("h1", "sidecar")), main)
+
+
+def _navigation(idents: list[str]) -> Html:
+    links = [tag("li", tag("a", _PANELS[ident][1], href=f"#{ident}")) for ident in idents]
+    return tag("nav", tag("ul", links), id="parts", aria_label="Parts of this page")
 
 
 def _title(status: Status) -> str:

@@ -59,12 +59,11 @@ def money(text: str) -> str:
 
 
 def dollars(value: float) -> str:
-    """US dollars on an axis: as short as they can be told apart there."""
+    """US dollars on an axis, whose figures are round: as short as they can be, and nothing of them lost."""
     if value >= 10_000:
-        return f"${value / 1000:,.0f}k"
-    if value == int(value):
-        return f"${value:,.0f}"
-    return f"${value:,.2f}" if value >= 0.01 else f"${value:.3g}"
+        return f"${value / 1000:,.10g}k"
+    whole, _, part = f"{value:,.9f}".rstrip("0").partition(".")
+    return f"${whole}.{part:0<2}" if part else f"${whole}"
 
 
 def milliseconds(value: float | None) -> str:

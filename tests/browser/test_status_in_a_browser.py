@@ -87,6 +87,20 @@ def test_a_request_is_seen_without_a_reload_and_what_was_opened_stays_open(tmp_p
     assert report["console"] == []
 
 
+def test_a_panel_goes_and_comes_with_its_policy(tmp_path: Path) -> None:
+    async def moved(served: Served) -> None:
+        for folder in ("policies-next", "policies"):  # what is on trial has the same budgets
+            policy = tmp_path / folder / "budget.yaml"
+            kept = tmp_path / f"{folder}.yaml"
+            policy.rename(kept) if policy.exists() else kept.rename(policy)
+
+    looks = [{"width": 1280, "live": True, "wanted": text} for text in ("Read from 7 files", "Read from 8 files")]
+    gone, back = seen(tmp_path, looks, moved)
+    assert set(gone["panels"]) == PANELS - {"budgets"}
+    assert set(back["panels"]) == PANELS
+    assert ["Budgets" in report["text"] for report in (gone, back)] == [False, True]
+
+
 def test_a_refused_reload_shows_its_banner_with_the_place_of_the_fault(tmp_path: Path) -> None:
     async def broken(served: Served) -> None:
         (tmp_path / "policies" / "score.yaml").write_text("kind: score\nbogus: 1\n")

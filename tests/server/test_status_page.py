@@ -4,9 +4,13 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pages import Page
 
+from sidecar.server.charts import ceiling
 from sidecar.server.page import Html, join, tag
+from sidecar.server.panels_traffic import dollars_exactly
 from sidecar.server.status_data import Status
 from sidecar.server.status_page import refused, render, render_catalogue
 from sidecar.server.status_words import milliseconds, money, span
@@ -84,6 +88,34 @@ def test_lengths_of_time(seconds: float, shown: str) -> None:
 )
 def test_amounts(text: str, shown: str) -> None:
     assert money(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0, "$0"),
+        (0.00005, "$0.00005"),
+        (0.0015000000000000002, "$0.0015"),
+        (0.015, "$0.015"),
+        (0.25, "$0.25"),
+        (4.5, "$4.50"),
+        (3000.0, "$3,000"),
+        (15000.0, "$15k"),
+        (1_500_000.0, "$1,500k"),
+        (0.00123, "$0.001230"),
+        (12345.67, "$12,345.67"),
+    ],
+)
+def test_amounts_in_a_chart(value: float, shown: str) -> None:
+    assert dollars_exactly(value) == shown
+
+
+@given(st.floats(1e-8, 1e7))
+def test_the_lines_of_an_axis_are_told_apart_and_fit_beside_it(value: float) -> None:
+    top = ceiling(value)
+    shown = [dollars_exactly(top * part / 4) for part in range(5)]
+    assert len(set(shown)) == 5
+    assert value <= 1e-4 or max(map(len, shown)) <= 8
 
 
 @pytest.mark.parametrize(("value", "shown"), [(None, "–"), (1.23, "1.2 ms"), (99.6, "100 ms"), (1234.0, "1.23 s")])
