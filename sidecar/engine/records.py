@@ -71,9 +71,10 @@ class Records:
         waiting, self._waiting = self._waiting, []
         walked, self._walked = self._walked, []
         self.walks.add(walked)
-        if waiting:
-            self.metrics.tried([row for _, row, _, _ in waiting])
-            self.metrics.answered([(status, row) for status, row, _, last in waiting if last])
+        if not waiting:
+            return
+        self.metrics.tried([row for _, row, _, _ in waiting])
+        self.metrics.answered([(status, row) for status, row, _, last in waiting if last])
         if self._log is not None:
             told, warned = self._log.start("info", "request"), self._log.start("warning", "request")
             self._log.keep([
