@@ -50,6 +50,11 @@ def write_new(verb: str, folder: Path, files: Mapping[str, bytes]) -> int:
     return 0
 
 
+def database_option(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+    """A database's file, named as in `SIDECAR_DATABASE_URL`: `sqlite:///path`, or a path."""
+    parser.add_argument(name, type=lambda url: Path(url.removeprefix("sqlite:///")), metavar="FILE", help=text)
+
+
 def config_option(parser: argparse.ArgumentParser) -> None:
     """An optional path to the configuration."""
     parser.add_argument(

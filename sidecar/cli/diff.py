@@ -18,7 +18,7 @@ from ..compare.side import Side, Source, SourceError, read, source_of
 from ..config.diagnostic import Severity
 from ..config.render import render_github, render_text
 from ..spec import seconds
-from .config import candidate_option, colored, default_path
+from .config import candidate_option, colored, database_option, default_path
 from .replay import duration
 
 FORMATS = {"text": as_text, "json": as_json, "github": as_github, "markdown": as_markdown}
@@ -38,9 +38,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--corpus", type=Path, action="append", default=[], metavar="FILE.jsonl",
         help="requests to try, the body of one a line, in place of the built-in sample",
     )  # fmt: skip
-    parser.add_argument(
-        "--ledger", type=Path, metavar="DB", help="recorded decisions to try, by the features that a ledger keeps"
-    )
+    database_option(parser, "--ledger", "recorded decisions to try, by the features that a ledger keeps")
     parser.add_argument("--since", type=duration, metavar="DURATION", help="of them, since (default: 7d)")
     parser.add_argument("--format", choices=tuple(FORMATS), default="text")
     parser.add_argument("--exit-code", action="store_true", help="exit with 1 when something differs")

@@ -19,7 +19,7 @@ from ..scrape.finding import Reason
 from ..spec import Secret
 from ..surfaces.base import Invalid
 from ..surfaces.openai_chat import OpenAIChat
-from .config import candidate_option, default_path, read
+from .config import candidate_option, database_option, default_path, read
 from .explain_past import explain_past
 
 
@@ -32,7 +32,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="a chat request as JSON or a file of it, `-` for standard input, a prompt, or a diagnostic code",
     )
     what.add_argument("--id", metavar="REQUEST_ID", help="a past request, by its x-request-id")
-    parser.add_argument("--ledger", type=Path, metavar="DB", help="where that is (default: the configuration's)")
+    database_option(parser, "--ledger", "where that is (default: the configuration's)")
     parser.add_argument("--config", type=Path, default=None, help="gateway.yaml")
     candidate_option(parser, "by the policies on trial")
     parser.add_argument("--key", help="as the gateway key of this name (default: the first)")

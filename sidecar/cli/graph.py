@@ -2,10 +2,9 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from ..render import as_json, dot, mermaid
-from .config import config_option, read
+from .config import config_option, database_option, read
 from .replay import duration, replay
 
 FORMATS = {"mermaid": mermaid, "dot": dot, "json": as_json}
@@ -15,7 +14,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Which file, which picture, which traffic."""
     config_option(parser)
     parser.add_argument("--format", choices=tuple(FORMATS), default="mermaid")
-    parser.add_argument("--ledger", type=Path, metavar="DB", help="count this ledger's requests, as they would go now")
+    database_option(parser, "--ledger", "count this ledger's requests, as they would go now")
     parser.add_argument("--since", type=duration, default="7d", metavar="DURATION", help="of them, since (default: 7d)")
 
 

@@ -23,6 +23,7 @@ from ..stages.keys import Key, KeyLimit
 from ..stages.rates import Rate
 from ..stages.score import Score
 from ..stores.keys import SHOWN, DuplicateKeyError, KeyTable, StoredKey
+from .config import database_option
 from .keys_home import Declared, Home, Listed, RefusedError, every_key, find_home, moment
 
 _DURATION, _NAME, _MOMENT, _RATE = (get_args(kind)[1].pattern for kind in (Duration, Name, Moment, Rate))
@@ -32,7 +33,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Make, list, revoke and rotate keys, or hash one that is there."""
     place = argparse.ArgumentParser(add_help=False)
     place.add_argument("--config", type=Path, metavar="FILE", help="gateway.yaml (default: $SIDECAR_CONFIG or here)")
-    place.add_argument("--database", type=Path, metavar="FILE", help="the database (default: the configuration's)")
+    database_option(place, "--database", "the database (default: the configuration's)")
     verbs = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
     create = verbs.add_parser("create", parents=[place], help="a new key, printed once")
     create.add_argument("name", type=_name)
@@ -192,9 +193,11 @@ def _rotate(options: argparse.Namespace) -> None:
 
 
 def _known_home(options: argparse.Namespace) -> Home:
+    """For verbs that look for keys: a database that is named is there, for a slip is no empty one. That of a
+    configuration is made when it is first needed."""
     home = find_home(options.config, options.database)
-    if home.policy is None:
-        home.table().close()  # with nothing to look at it says so
+    if (home.policy is None or options.database is not None) and not home.file.exists():
+        raise RefusedError(f"there is no database {home.file}", 2)
     return home
 
 

@@ -58,12 +58,17 @@ class Home(Struct, frozen=True):
             place = linked.place(("keys", index, "name"))
             yield Declared(key, f"{place.file}:{place.line}", digest)
 
-    def table(self) -> KeyTable:
-        """The table of the database, which is made if it is not there. Raises RefusedError."""
+    @property
+    def file(self) -> Path:
+        """The database's file, be it there or not. Raises RefusedError."""
         if self.database is None:
             raise RefusedError(f"there is no {default_path()} here: name it with --config, or a --database", 2)
+        return self.database
+
+    def table(self) -> KeyTable:
+        """The table of the database, which is made if it is not there. Raises RefusedError."""
         try:
-            return KeyTable(self.database)
+            return KeyTable(self.file)
         except (OSError, sqlite3.Error) as fault:
             raise RefusedError(f"the database {self.database} cannot be used: {fault}", 2) from fault
 

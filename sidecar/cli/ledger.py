@@ -23,7 +23,7 @@ from ..registry.index import Registry
 from ..registry.load import load
 from ..registry.price import cost, usd
 from ..spec import Duration, seconds
-from .config import default_path, read
+from .config import database_option, default_path, read
 
 _DURATION = get_args(Duration)[1].pattern
 _ROWS = """
@@ -54,7 +54,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
     reprice = verbs.add_parser("reprice", help="past rows at today's prices; writes nothing", description=__doc__)
     reprice.add_argument("--since", type=_duration, default="30d", metavar="DURATION", help="30d, 12h (default: 30d)")
-    reprice.add_argument("--database", type=Path, metavar="FILE", help="the ledger (default: the configuration's)")
+    database_option(reprice, "--database", "the ledger (default: the configuration's)")
     reprice.add_argument("--config", type=Path, metavar="FILE", help="gateway.yaml, for the prices of its models")
     reprice.add_argument("--format", choices=("text", "json"), default="text")
 

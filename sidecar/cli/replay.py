@@ -21,7 +21,7 @@ from ..replay.history import Ledger, unreadable
 from ..replay.outcome import Comparison, Replay
 from ..replay.report import as_json, as_markdown, as_text
 from ..spec import Duration, seconds
-from .config import candidate_option, default_path, read
+from .config import candidate_option, database_option, default_path, read
 
 FORMATS = {"text": as_text, "json": as_json, "markdown": as_markdown}
 _DURATION = get_args(Duration)[1].pattern
@@ -42,7 +42,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def ledger_options(parser: argparse.ArgumentParser) -> None:
     """Where past requests are, and since when."""
-    parser.add_argument("--ledger", type=Path, metavar="DB", help="the ledger's file (default: the configuration's)")
+    database_option(parser, "--ledger", "the ledger's file (default: the configuration's)")
     parser.add_argument("--since", type=duration, default="7d", metavar="DURATION", help="7d, 12h (default: 7d)")
 
 

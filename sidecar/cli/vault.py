@@ -18,7 +18,7 @@ from ..identity.secrets import MAX_BYTES, VAULT, LockedError
 from ..identity.vault import VARIABLE, Cipher, new_key
 from ..spec import Name, Secret
 from ..stores.provider_keys import ProviderKeys, SealedKey
-from .config import default_path, read
+from .config import database_option, default_path, read
 
 _LONG = 20
 """Characters of a secret from which on its last four may be shown."""
@@ -49,7 +49,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     # Taken so that it can be refused without being shown.
     put.add_argument("secret", nargs="*", help=argparse.SUPPRESS)
     for verb in (put, listed, rotate, remove):
-        verb.add_argument("--database", type=Path, metavar="FILE", help="the vault (default: the configuration's)")
+        database_option(verb, "--database", "the vault (default: the configuration's)")
         verb.add_argument("--config", type=Path, metavar="FILE", help="gateway.yaml, which says where the database is")
 
 
@@ -61,6 +61,8 @@ def action(options: argparse.Namespace) -> int:
     database = _database(options)
     if database is None:
         return 1
+    if options.database is not None and options.what != "set" and not database.exists():
+        return _wrong(f"there is no database {database}")  # a slip is no empty vault
     keys = ProviderKeys(database)
     verbs = {"set": _set, "list": _list, "rotate": _rotate, "remove": _remove}
     try:

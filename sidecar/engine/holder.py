@@ -44,12 +44,13 @@ class Holder:
         self._show(live)
 
     def swap(self, live: Live, text: str) -> Reload:
-        """Serve with `live` from now on; requests under way finish on what they began with."""
+        """Serve with `live` from now on; requests under way finish on what they began with. `text` are its warnings."""
         self.current = live
         self.last = Reload(Outcome.LOADED, self._clock(), text, live.graph.short_hash)
         self._metrics.reloaded(Outcome.LOADED)
         self._show(live)
-        self.log("info", "reload", {"outcome": "loaded", "policy": live.graph.short_hash})
+        level, findings = ("warning", text) if text else ("info", None)
+        self.log(level, "reload", {"outcome": "loaded", "policy": live.graph.short_hash, "findings": findings})
         return self.last
 
     def renew(self, live: Live) -> None:

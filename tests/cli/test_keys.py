@@ -145,6 +145,21 @@ def test_a_name_nobody_has_and_a_file_that_is_no_database(sidecar, here: Path) -
         assert (ran.code, ran.out) == (2, "") and "cannot be used" in ran.err
 
 
+@pytest.mark.parametrize("configured", [True, False])
+def test_a_slip_in_a_databases_name_is_no_empty_database(sidecar, here: Path, configured: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    if not configured:
+        (here / "gateway.yaml").unlink()
+    for what in (["list"], ["revoke", "x"], ["rotate", "x"]):
+        ran = sidecar("keys", *what, "--database", "typo.db")
+        assert (ran.code, ran.out) == (2, "") and "there is no database typo.db" in ran.err
+    assert not (here / "typo.db").exists()
+
+
+def test_a_database_is_named_as_the_environment_names_it(sidecar, here: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    assert "stored in mine.db" in sidecar("keys", "create", "app", "--database", "sqlite:///mine.db").err
+    assert table(sidecar("keys", "list", "--database", "mine.db"))["app"][2] == "active"
+
+
 def test_what_a_policy_is_warned_of_is_not_told_to_who_asks_for_keys(sidecar, here: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
     (here / "policies" / "old.yaml").write_text("# kind: cache\n")
     assert "warning[empty-file]" in sidecar("models").err

@@ -1,6 +1,7 @@
 """Hot reload of a gateway that serves: files are edited the way people, editors and Kubernetes edit them."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -268,6 +269,25 @@ async def test_a_folder_that_was_removed_and_made_again_is_seen(tmp_path: Path) 
         await eventually(lambda: h.served.running.holder.last.outcome != "refused")
         h.policy.write_text(CACHE.format("2h"))
         await h.changed(before)
+
+
+@looped
+async def test_what_is_loaded_with_warnings_says_so_in_the_log(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        before = await h.hash()
+        h.policy.write_text(CACHE.format("2h  # sidecar: allow dead-rule because nothing needs it"))
+        before = await h.changed(before)
+        h.policy.write_text(CACHE.format("3h"))
+        await h.changed(before)
+
+        def told() -> list[dict[str, Any]]:
+            lines = [json.loads(line) for line in h.served.log.splitlines()]
+            return [line for line in lines if line["event"] == "reload" and line["outcome"] == "loaded"]
+
+        warned, fine = await eventually(lambda: found if len(found := told()) == 2 else [])
+        assert (warned["level"], fine["level"]) == ("warning", "info")
+        assert f"{h.policy}:2:" in warned["findings"] and "warning[" in warned["findings"]
+        assert "findings" not in fine
 
 
 @looped
