@@ -20,7 +20,7 @@ from msgspec import Struct
 ASSETS = Path(__file__).with_name("assets")
 ICON = "/favicon.svg"
 _SCRIPTS = "script-src 'self'; connect-src 'self'; "
-_VOID = frozenset({"meta", "link", "br"})
+_VOID = frozenset({"meta", "link", "br", "wbr"})
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _BLANK_LINE = re.compile(r"\n\s*\n")
 _BARE = re.compile(r"[A-Za-z0-9.%#-]+")

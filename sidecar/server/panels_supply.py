@@ -11,12 +11,13 @@ from .record_data import ChangeStatus
 from .status_data import BudgetStatus, KeyStatus, ModelStatus, ProviderStatus, Status
 from .status_words import NONE, clock, empty, facts, figure, mark, moment, money, more, section
 
-MAX_LISTED = 6
+MAX_LISTED = 5
 """Models in the page; all are on a page of their own."""
 CATALOGUE = "/status/models"
 _MAX_ACCOUNTS = 40
 _AT_ONCE = 8
 """Accounts, and keys, that are not folded."""
+_LONG_HOST = 24
 _CHANGES = 4
 """Changes of the registry that are shown at once."""
 
@@ -41,7 +42,8 @@ def providers(status: Status) -> Html:
 
 
 def _provider(p: ProviderStatus) -> list[Child]:
-    name = join(p.name, tag("small", f"{p.protocol} · ", tag("code", p.host)))
+    protocol = tag("small", p.protocol) if p.protocol != p.name else None
+    name = join(p.name, protocol, tag("small", tag("code", _by_label(p.host))))
     ready = f"{p.models:,}" if not p.models_down else f"{p.models:,} of {p.models + p.models_down:,}"
     return [name, join(mark(p.state), tag("small", p.reason) if p.reason else None), _keys(p), ready]
 
@@ -180,6 +182,12 @@ def _provenance(model: ModelStatus) -> Html | str:
         return NONE
     confirmed = ", confirmed" if model.price_confirmed else ""
     return join(host(model.price_source), tag("small", f"{model.price_read}{confirmed}"))
+
+
+def _by_label(host: str) -> Html:
+    """A host, written on several lines where it is too long for one."""
+    *labels, last = host.split(".") if len(host) > _LONG_HOST else [host]
+    return join([join(label, ".", tag("wbr")) for label in labels], last)
 
 
 def host(url: str) -> str:

@@ -2,13 +2,14 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from gateway import Served
+from gateway import ROOT, Served, gateway
 
 from browser.look import look, missing
 from browser.scene import lived_in, say
@@ -85,6 +86,22 @@ def test_a_request_is_seen_without_a_reload_and_what_was_opened_stays_open(tmp_p
     (report,) = seen(tmp_path, looks, another)
     assert report["open"] > 10
     assert report["console"] == []
+
+
+def test_a_first_start_without_keys_fits_and_is_accessible(tmp_path: Path) -> None:
+    async def main() -> list[dict[str, Any]]:
+        shutil.copytree(ROOT / "policies", tmp_path / "policies")
+        shutil.copy(ROOT / "gateway.yaml", tmp_path)
+        environ = {"SIDECAR_DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db"}
+        async with gateway(tmp_path / "gateway.yaml", environ) as served:
+            return await look(f"{served.url}/status", [{"width": width, "axe": True} for width in (1280, 390)])
+
+    wide, narrow = asyncio.run(main())
+    assert wide["sideways"] == []
+    for report in (wide, narrow):
+        assert (report["axe"], report["console"], report["csp"]) == ([], [], [])
+        assert report["wider"] <= 0
+        assert "no key: GEMINI_API_KEY is not set" in report["text"] and "googleapis.com" in report["text"]
 
 
 def test_a_panel_goes_and_comes_with_its_policy(tmp_path: Path) -> None:

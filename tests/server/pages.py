@@ -16,7 +16,7 @@ from sidecar.listen import listening
 
 KEY = "gw-key-of-the-page-tests"
 PROVIDER_KEY = "sk-provider-0123456789-SECRET"
-VOID = {"meta", "link", "br"}
+VOID = {"meta", "link", "br", "wbr"}
 
 ADMIN_KEY = "an-admin-key-of-the-page-tests"
 

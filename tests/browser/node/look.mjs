@@ -41,6 +41,8 @@ for (const look of asked.looks) {
   report.text = await page.locator("body").innerText();
   report.panels = await page.locator("main [id], header[id]").evaluateAll((all) =>
     all.filter((one) => one.matches("section, header")).map((one) => one.id));
+  report.sideways = await page.locator("main [tabindex]").evaluateAll((all) =>
+    all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.innerText.slice(0, 40)));
   report.open = await page.locator("details[open]").count();
   report.wider = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth).catch(() => 0);
   if (look.axe) {
