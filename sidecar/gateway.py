@@ -218,13 +218,16 @@ class Gateway(Spec, frozen=True, tag_field="kind", tag="gateway"):
     access_log: Annotated[bool, Meta(description="One JSON line a request on standard error.")] = True
 
     def ledger(self, entry: pathlib.Path, environ: Mapping[str, str]) -> pathlib.Path:
-        """The ledger's file, `entry` being this one: `SIDECAR_DATABASE_URL` (sqlite:///path, or a path), else
-        `database`."""
-        url = environ.get("SIDECAR_DATABASE_URL", "")
-        return entry.parent / (url.removeprefix("sqlite:///") or self.database)
+        """The ledger's file, `entry` being this one: that of `SIDECAR_DATABASE_URL`, else `database`."""
+        return entry.parent / (database_path(environ.get("SIDECAR_DATABASE_URL", "")) or self.database)
 
     def catalogue(self, entry: pathlib.Path, environ: Mapping[str, str]) -> pathlib.Path:
         """The models.json that updates write: `registry`, else the one beside the ledger."""
         if self.registry is not None:
             return entry.parent / self.registry
         return self.ledger(entry, environ).with_name("models.json")
+
+
+def database_path(url: str) -> str:
+    """The file that `sqlite:///path` names, or a path."""
+    return url.removeprefix("sqlite:///")

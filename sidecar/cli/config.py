@@ -12,6 +12,7 @@ from ..config.diagnostic import Severity
 from ..config.document import decode, parse
 from ..config.document import read as read_file
 from ..config.render import render_text
+from ..gateway import database_path
 from ..policy import Loaded, load
 from ..spec import Spec
 
@@ -51,8 +52,8 @@ def write_new(verb: str, folder: Path, files: Mapping[str, bytes]) -> int:
 
 
 def database_option(parser: argparse.ArgumentParser, name: str, text: str) -> None:
-    """A database's file, named as in `SIDECAR_DATABASE_URL`: `sqlite:///path`, or a path."""
-    parser.add_argument(name, type=lambda url: Path(url.removeprefix("sqlite:///")), metavar="FILE", help=text)
+    """A database's file, named as in `SIDECAR_DATABASE_URL`."""
+    parser.add_argument(name, type=lambda url: Path(database_path(url)), metavar="FILE", help=text)
 
 
 def config_option(parser: argparse.ArgumentParser) -> None:

@@ -104,8 +104,7 @@ class Metrics:
     def answered(self, ended: Sequence[tuple[int, Row]]) -> None:
         """Requests ended: the status each caller was told, and its last row. Many at once cost a third of one by one,
         for what is the same of them is looked for once."""
-        for status, count in Tally([status for status, _ in ended]).items():
-            self._requests.inc((str(status),), count)
+        self._requests.add([(str(status),) for status, _ in ended])
         rows = [row for _, row in ended]
         self._overhead.observe((), [(row.overhead_ms or 0.0) / 1000 for row in rows])
         self._decisions.add([(row.tier, row.rule or "default") for row in rows if row.tier and row.outcome != "hit"])

@@ -161,8 +161,10 @@ class Reloader:
             self._holder.renew(live)
         else:
             self._loaded = loaded
-            self._holder.swap(live, loaded.text + loaded.candidates_text)
-            if loaded.left_out is not None:
+            if loaded.left_out is None:
+                self._holder.swap(live, loaded.text + loaded.candidates_text)
+            else:
+                self._holder.swap(live, loaded.text)
                 self._holder.left_out(loaded.left_out)
         # What was replaced, and what reading the files left, refers to itself in circles: at the collector's own
         # pace, set for requests, it would stay for hours.

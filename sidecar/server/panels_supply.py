@@ -18,6 +18,7 @@ _MAX_ACCOUNTS = 40
 _AT_ONCE = 8
 """Accounts, and keys, that are not folded."""
 _LONG_HOST = 24
+"""Characters of a host that stand on one line beside the other columns."""
 _CHANGES = 4
 """Changes of the registry that are shown at once."""
 
@@ -184,9 +185,9 @@ def _provenance(model: ModelStatus) -> Html | str:
     return join(host(model.price_source), tag("small", f"{model.price_read}{confirmed}"))
 
 
-def _by_label(host: str) -> Html:
-    """A host, written on several lines where it is too long for one."""
-    *labels, last = host.split(".") if len(host) > _LONG_HOST else [host]
+def _by_label(name: str) -> Html:
+    """A host's name, written on several lines where it is too long for one."""
+    *labels, last = name.split(".") if len(name) > _LONG_HOST else [name]
     return join([join(label, ".", tag("wbr")) for label in labels], last)
 
 

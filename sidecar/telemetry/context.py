@@ -47,7 +47,7 @@ def begin(headers: Mapping[str, str], share: float) -> Context:
     found = _TRACEPARENT.fullmatch(headers["traceparent"].strip(" \t")) if "traceparent" in headers else None
     if found is None or (found["more"] and found["version"] == "00"):
         sampled = share >= 1 or _random.random() < share
-        return Context(f"{_bits(128) or 1:032x}", f"{_bits(64) or 1:016x}", "", sampled, "")
+        return Context(f"{_bits(128) or 1:032x}", span_id(), "", sampled, "")
     state = headers.get("tracestate", "")
     if _TRACESTATE.fullmatch(state) is None:
         state = ""

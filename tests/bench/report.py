@@ -48,15 +48,11 @@ GOALS = (
     Goal("idle PSS of sidecar, MB", "pss", "", 130, most=True),
     Goal("one routing decision, p99 ms", "decision", "", 1.0, most=True),
     Goal("JSON: metrics, logs, traces on / off", "json", "observing-off.json", 0.85, own="observing-on"),
-    Goal("the same for each second of core used", "core", "observing-off.core", 0.85, own="observing-on"),
     Goal("streams: metrics, logs, traces on / off", "stream", "observing-off.stream", 0.85, own="observing-on"),
 )
 
 
 def rates(result: Result | None, kind: str) -> list[float]:
-    """Answers a second, one figure a round; "core": JSON answers for each second that the server used of its core."""
-    if kind == "core":
-        return [s.rate / s.busy for s in result.samples.get("json", []) if s.busy] if result else []
     return [sample.rate for sample in result.samples.get(kind, [])] if result else []
 
 
